@@ -1,0 +1,17 @@
+//! PostgreSQL WAL records in memory: addresses, typed payloads, page images.
+//!
+//! Pure Rust, no server and no `unsafe`: everything here runs under plain
+//! `cargo test`, Miri and fuzzers. WAL bytes are treated as untrusted: every
+//! offset, count and length is checked, a malformed record is an error and
+//! never a panic. The server's major version is a run-time parameter
+//! ([`Major`]), so that one build decodes the WAL of 15 to 18.
+#![forbid(unsafe_code)]
+
+mod addr;
+mod record;
+
+pub use addr::{
+    BLCKSZ, BlockNumber, ForkNumber, Lsn, Major, OffsetNumber, ParseLsnError, RelFileLocator,
+    RmgrId, TimeLineId, TransactionId,
+};
+pub use record::{Block, Compression, Image, Record};

@@ -1,0 +1,31 @@
+# Shared by every script: where things are cached and which server is which.
+# Sourced, never run. Sets no state outside shell variables.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+if [ -z "${WALKER_CACHE:-}" ]; then
+  if [ "$(id -u)" = 0 ]; then
+    WALKER_CACHE=/var/cache/walker
+  else
+    WALKER_CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/walker
+  fi
+fi
+PGRX_VERSION=0.18.1
+SERVERS=$WALKER_CACHE/servers
+PGRX_HOME=${PGRX_HOME:-$WALKER_CACHE/pgrx}
+CARGO_PGRX_DISABLE_GC_SECTIONS_WORKAROUND=1
+export WALKER_CACHE PGRX_HOME CARGO_PGRX_DISABLE_GC_SECTIONS_WORKAROUND
+if [ -x "$WALKER_CACHE/tools/bin/cargo-pgrx" ]; then
+  PATH=$WALKER_CACHE/tools/bin:$PATH
+  export PATH
+fi
+
+say() { printf '\033[1m== %s\033[0m\n' "$*" >&2; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# Path of the pg_config of the test server of a major version.
+pg_config_of() {
+  case "$1" in
+    15) echo "$SERVERS/15/lib/postgresql/15/bin/pg_config" ;;
+    *) echo "$SERVERS/$1/bin/pg_config" ;;
+  esac
+}

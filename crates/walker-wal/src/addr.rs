@@ -86,9 +86,7 @@ impl TryFrom<String> for Lsn {
 }
 
 /// A major version of the server whose WAL is decoded.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub enum Major {
     /// PostgreSQL 15.
     V15,

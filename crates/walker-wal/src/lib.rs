@@ -8,10 +8,20 @@
 #![forbid(unsafe_code)]
 
 mod addr;
+mod bytes;
+mod error;
+pub mod heap;
+pub mod heap2;
+pub mod inval;
+pub mod page;
 mod record;
+mod ser;
 
 pub use addr::{
     BLCKSZ, BlockNumber, ForkNumber, Lsn, Major, OffsetNumber, ParseLsnError, RelFileLocator,
     RmgrId, TimeLineId, TransactionId,
 };
+pub use bytes::{Fixed, List, ListIter, OffsetList, U32List};
+pub use error::WalError;
+pub use page::{HeapPage, LinePointer};
 pub use record::{Block, Compression, Image, Record};

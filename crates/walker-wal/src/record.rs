@@ -4,7 +4,7 @@
 //! this crate does. Both are seen through [`Record`], and everything typed is
 //! built on it.
 
-use crate::{BlockNumber, ForkNumber, Lsn, RelFileLocator, RmgrId, TransactionId};
+use crate::{BlockNumber, ForkNumber, Lsn, RelFileLocator, RmgrId, TransactionId, WalError};
 
 /// A decoded WAL record. All slices live as long as the record is borrowed.
 pub trait Record {
@@ -39,15 +39,23 @@ pub trait Record {
 
     /// Bytes of page images in the record.
     fn fpi_len(&self) -> u32 {
-        let Some(max) = self.max_block_id() else { return 0 };
+        let Some(max) = self.max_block_id() else {
+            return 0;
+        };
         (0..=max)
             .filter_map(|id| self.block(id)?.image.map(|i| i.bytes.len() as u32))
             .sum()
     }
 }
 
+/// A block reference that this kind of record always has.
+#[inline]
+pub(crate) fn need_block<R: Record + ?Sized>(rec: &R, id: u8) -> Result<Block<'_>, WalError> {
+    rec.block(id).ok_or(WalError::MissingBlock { id })
+}
+
 /// A block reference of a record.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize)]
 pub struct Block<'a> {
     /// Its ID within the record, 0 to 32.
     pub id: u8,
@@ -61,15 +69,17 @@ pub struct Block<'a> {
     pub will_init: bool,
     /// The data that belongs to this block; absent when an image took its
     /// place.
+    #[serde(serialize_with = "crate::ser::opt_hex")]
     pub data: Option<&'a [u8]>,
     /// The page image: the page **after** the change.
     pub image: Option<Image<'a>>,
 }
 
 /// A page image as it stands in the record.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize)]
 pub struct Image<'a> {
     /// The stored bytes: compressed or not, without the hole.
+    #[serde(rename = "length", serialize_with = "crate::ser::len")]
     pub bytes: &'a [u8],
     /// Where the hole of zeroes begins in the page.
     pub hole_offset: u16,

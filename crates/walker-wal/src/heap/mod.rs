@@ -1,0 +1,444 @@
+//! Records of resource manager Heap (`access/heapam_xlog.h`).
+//!
+//! The layouts are those of 15; INPLACE alone grew, in 18. From 17.11 and
+//! 18.6 on, block references to the visibility map may stand beside those of
+//! the heap, so that a block's meaning follows from its ID and fork, never
+//! from its being the last.
+
+mod tuple;
+
+pub use tuple::*;
+
+use crate::bytes::{Reader, U32List};
+use crate::inval::InvalMessages;
+use crate::record::need_block;
+use crate::{Block, ForkNumber, Major, OffsetNumber, Record, TransactionId, WalError};
+use serde::Serialize;
+
+/// A row was inserted.
+pub const XLOG_HEAP_INSERT: u8 = 0x00;
+/// A row was deleted.
+pub const XLOG_HEAP_DELETE: u8 = 0x10;
+/// A row was updated.
+pub const XLOG_HEAP_UPDATE: u8 = 0x20;
+/// Relations were truncated; for logical decoding only.
+pub const XLOG_HEAP_TRUNCATE: u8 = 0x30;
+/// A row was updated within its page and without touching indexes.
+pub const XLOG_HEAP_HOT_UPDATE: u8 = 0x40;
+/// A speculative insertion was confirmed.
+pub const XLOG_HEAP_CONFIRM: u8 = 0x50;
+/// A row was locked.
+pub const XLOG_HEAP_LOCK: u8 = 0x60;
+/// A row was overwritten in place.
+pub const XLOG_HEAP_INPLACE: u8 = 0x70;
+/// The bits of the info byte that hold the opcode, in Heap and in Heap2.
+pub const XLOG_HEAP_OPMASK: u8 = 0x70;
+/// Redo starts with an empty page (INSERT, UPDATE, HOT_UPDATE, MULTI_INSERT).
+pub const XLOG_HEAP_INIT_PAGE: u8 = 0x80;
+
+/// `PD_ALL_VISIBLE` was cleared.
+pub const XLH_INSERT_ALL_VISIBLE_CLEARED: u8 = 1 << 0;
+/// Last record of one multi-insert.
+pub const XLH_INSERT_LAST_IN_MULTI: u8 = 1 << 1;
+/// A speculative insertion, to be confirmed or super-deleted.
+pub const XLH_INSERT_IS_SPECULATIVE: u8 = 1 << 2;
+/// The tuple is there even beside a page image.
+pub const XLH_INSERT_CONTAINS_NEW_TUPLE: u8 = 1 << 3;
+/// The relation is a TOAST table.
+pub const XLH_INSERT_ON_TOAST_RELATION: u8 = 1 << 4;
+/// The page was set all-frozen (COPY FREEZE into an empty page).
+pub const XLH_INSERT_ALL_FROZEN_SET: u8 = 1 << 5;
+
+/// `PD_ALL_VISIBLE` was cleared on the old page.
+pub const XLH_UPDATE_OLD_ALL_VISIBLE_CLEARED: u8 = 1 << 0;
+/// `PD_ALL_VISIBLE` was cleared on the new page.
+pub const XLH_UPDATE_NEW_ALL_VISIBLE_CLEARED: u8 = 1 << 1;
+/// The old tuple follows in the main data.
+pub const XLH_UPDATE_CONTAINS_OLD_TUPLE: u8 = 1 << 2;
+/// The old tuple's key follows in the main data.
+pub const XLH_UPDATE_CONTAINS_OLD_KEY: u8 = 1 << 3;
+/// The new tuple is there even beside a page image.
+pub const XLH_UPDATE_CONTAINS_NEW_TUPLE: u8 = 1 << 4;
+/// The new tuple shares a prefix with the old one.
+pub const XLH_UPDATE_PREFIX_FROM_OLD: u8 = 1 << 5;
+/// The new tuple shares a suffix with the old one.
+pub const XLH_UPDATE_SUFFIX_FROM_OLD: u8 = 1 << 6;
+/// Any form of the old tuple.
+pub const XLH_UPDATE_CONTAINS_OLD: u8 = XLH_UPDATE_CONTAINS_OLD_TUPLE | XLH_UPDATE_CONTAINS_OLD_KEY;
+
+/// `PD_ALL_VISIBLE` was cleared.
+pub const XLH_DELETE_ALL_VISIBLE_CLEARED: u8 = 1 << 0;
+/// The old tuple follows in the main data.
+pub const XLH_DELETE_CONTAINS_OLD_TUPLE: u8 = 1 << 1;
+/// The old tuple's key follows in the main data.
+pub const XLH_DELETE_CONTAINS_OLD_KEY: u8 = 1 << 2;
+/// A speculative insertion is taken back: dead at once, whatever its
+/// transaction does.
+pub const XLH_DELETE_IS_SUPER: u8 = 1 << 3;
+/// The row moves to another partition.
+pub const XLH_DELETE_IS_PARTITION_MOVE: u8 = 1 << 4;
+/// Any form of the old tuple.
+pub const XLH_DELETE_CONTAINS_OLD: u8 = XLH_DELETE_CONTAINS_OLD_TUPLE | XLH_DELETE_CONTAINS_OLD_KEY;
+
+/// xmax is a MultiXactId.
+pub const XLHL_XMAX_IS_MULTI: u8 = 0x01;
+/// xmax is only a locker.
+pub const XLHL_XMAX_LOCK_ONLY: u8 = 0x02;
+/// xmax is an exclusive locker.
+pub const XLHL_XMAX_EXCL_LOCK: u8 = 0x04;
+/// xmax is a key-shared locker.
+pub const XLHL_XMAX_KEYSHR_LOCK: u8 = 0x08;
+/// Key columns were modified, or the row deleted.
+pub const XLHL_KEYS_UPDATED: u8 = 0x10;
+
+/// TRUNCATE ... CASCADE.
+pub const XLH_TRUNCATE_CASCADE: u8 = 1 << 0;
+/// TRUNCATE ... RESTART IDENTITY.
+pub const XLH_TRUNCATE_RESTART_SEQS: u8 = 1 << 1;
+
+/// The all-frozen bit of the page was cleared.
+pub const XLH_LOCK_ALL_FROZEN_CLEARED: u8 = 0x01;
+
+/// A record of resource manager Heap.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub enum HeapRecord<'a> {
+    /// `XLOG_HEAP_INSERT`
+    Insert(XlHeapInsert<'a>),
+    /// `XLOG_HEAP_DELETE`
+    Delete(XlHeapDelete<'a>),
+    /// `XLOG_HEAP_UPDATE` and `XLOG_HEAP_HOT_UPDATE`
+    Update(XlHeapUpdate<'a>),
+    /// `XLOG_HEAP_TRUNCATE`
+    Truncate(XlHeapTruncate<'a>),
+    /// `XLOG_HEAP_CONFIRM`
+    Confirm(XlHeapConfirm<'a>),
+    /// `XLOG_HEAP_LOCK`
+    Lock(XlHeapLock<'a>),
+    /// `XLOG_HEAP_INPLACE`
+    Inplace(XlHeapInplace<'a>),
+    /// An opcode this code does not know.
+    Other {
+        /// The masked info byte.
+        op: u8,
+    },
+}
+
+/// A tuple in a record, without the fields that redo knows anyhow.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct LoggedTuple<'a> {
+    /// The fields that are logged.
+    pub header: XlHeapHeader,
+    /// Null bitmap, padding and user data; without the prefix and suffix an
+    /// update shares with the old tuple.
+    #[serde(serialize_with = "crate::ser::hex")]
+    pub data: &'a [u8],
+}
+
+impl<'a> LoggedTuple<'a> {
+    #[inline]
+    fn read(r: &mut Reader<'a>) -> Result<LoggedTuple<'a>, WalError> {
+        Ok(LoggedTuple {
+            header: XlHeapHeader::read(r)?,
+            data: r.take_rest(),
+        })
+    }
+}
+
+/// `xl_heap_insert`.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct XlHeapInsert<'a> {
+    /// The page (block reference 0).
+    pub block: Block<'a>,
+    /// Whether the page was empty before.
+    pub init_page: bool,
+    /// The new tuple's line pointer.
+    pub offnum: OffsetNumber,
+    /// `XLH_INSERT_*`.
+    pub flags: u8,
+    /// The new tuple; absent if a page image took its place.
+    pub tuple: Option<LoggedTuple<'a>>,
+}
+
+/// `xl_heap_delete`.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct XlHeapDelete<'a> {
+    /// The page (block reference 0).
+    pub block: Block<'a>,
+    /// The tuple's new xmax. It may be a multixact: who deletes is the
+    /// record's xid.
+    pub xmax: TransactionId,
+    /// The deleted tuple's line pointer.
+    pub offnum: OffsetNumber,
+    /// `XLHL_*`.
+    pub infobits_set: u8,
+    /// `XLH_DELETE_*`.
+    pub flags: u8,
+    /// The old tuple or its key, for logical decoding.
+    pub old_tuple: Option<LoggedTuple<'a>>,
+}
+
+/// `xl_heap_update`.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct XlHeapUpdate<'a> {
+    /// The page of the new tuple (block reference 0).
+    pub new_block: Block<'a>,
+    /// The page of the old tuple; `None` if it is the same page.
+    pub other_old_block: Option<Block<'a>>,
+    /// Whether it is a HOT update.
+    pub hot: bool,
+    /// Whether the **new** page was empty before.
+    pub init_page: bool,
+    /// The old tuple's new xmax; may be a multixact.
+    pub old_xmax: TransactionId,
+    /// The old tuple's line pointer.
+    pub old_offnum: OffsetNumber,
+    /// `XLHL_*` for the old tuple.
+    pub old_infobits_set: u8,
+    /// `XLH_UPDATE_*`.
+    pub flags: u8,
+    /// The new tuple's xmax: surviving lockers.
+    pub new_xmax: TransactionId,
+    /// The new tuple's line pointer.
+    pub new_offnum: OffsetNumber,
+    /// Bytes the new tuple shares with the old one at the front.
+    pub prefix_len: u16,
+    /// Bytes the new tuple shares with the old one at the end.
+    pub suffix_len: u16,
+    /// The new tuple; absent if a page image took its place.
+    pub new_tuple: Option<LoggedTuple<'a>>,
+    /// The old tuple or its key, for logical decoding.
+    pub old_tuple: Option<LoggedTuple<'a>>,
+}
+
+impl<'a> XlHeapUpdate<'a> {
+    /// The page of the old tuple.
+    #[inline]
+    pub fn old_block(&self) -> &Block<'a> {
+        self.other_old_block.as_ref().unwrap_or(&self.new_block)
+    }
+}
+
+/// `xl_heap_truncate`.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct XlHeapTruncate<'a> {
+    /// The database of all the relations.
+    pub db_oid: u32,
+    /// `XLH_TRUNCATE_*`.
+    pub flags: u8,
+    /// OIDs of the relations, then of sequences to be restarted.
+    pub relids: U32List<'a>,
+}
+
+/// `xl_heap_confirm`.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct XlHeapConfirm<'a> {
+    /// The page (block reference 0).
+    pub block: Block<'a>,
+    /// The confirmed tuple's line pointer.
+    pub offnum: OffsetNumber,
+}
+
+/// `xl_heap_lock`, and `xl_heap_lock_updated` of Heap2, which is the same.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct XlHeapLock<'a> {
+    /// The page (block reference 0).
+    pub block: Block<'a>,
+    /// The new xmax (`locking_xid` in 15); may be a multixact.
+    pub xmax: TransactionId,
+    /// The locked tuple's line pointer.
+    pub offnum: OffsetNumber,
+    /// `XLHL_*`.
+    pub infobits_set: u8,
+    /// `XLH_LOCK_*`.
+    pub flags: u8,
+}
+
+impl<'a> XlHeapLock<'a> {
+    pub(crate) fn read<R: Record + ?Sized>(rec: &'a R) -> Result<XlHeapLock<'a>, WalError> {
+        let mut r = Reader::new("xl_heap_lock", rec.main_data());
+        let lock = XlHeapLock {
+            block: need_block(rec, 0)?,
+            xmax: r.u32()?,
+            offnum: r.u16()?,
+            infobits_set: r.u8()?,
+            flags: r.u8()?,
+        };
+        r.finish()?;
+        Ok(lock)
+    }
+}
+
+/// `xl_heap_inplace`.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct XlHeapInplace<'a> {
+    /// The page (block reference 0); its data are the tuple's new body.
+    pub block: Block<'a>,
+    /// The tuple's line pointer.
+    pub offnum: OffsetNumber,
+    /// Cache invalidations that go with it, from 18.
+    pub inval: Option<InplaceInval<'a>>,
+}
+
+/// What 18 appended to `xl_heap_inplace`.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct InplaceInval<'a> {
+    /// `MyDatabaseId`.
+    pub db_oid: u32,
+    /// `MyDatabaseTableSpace`.
+    pub ts_oid: u32,
+    /// Whether relcache init files are invalidated.
+    pub relcache_init_file_inval: bool,
+    /// The messages.
+    pub msgs: InvalMessages<'a>,
+}
+
+/// Decodes a record of resource manager Heap.
+#[inline]
+pub fn decode<R: Record + ?Sized>(major: Major, rec: &R) -> Result<HeapRecord<'_>, WalError> {
+    let init_page = rec.info() & XLOG_HEAP_INIT_PAGE != 0;
+    match rec.info() & XLOG_HEAP_OPMASK {
+        XLOG_HEAP_INSERT => insert(rec, init_page).map(HeapRecord::Insert),
+        XLOG_HEAP_DELETE => delete(rec).map(HeapRecord::Delete),
+        XLOG_HEAP_UPDATE => update(rec, false, init_page).map(HeapRecord::Update),
+        XLOG_HEAP_HOT_UPDATE => update(rec, true, init_page).map(HeapRecord::Update),
+        XLOG_HEAP_TRUNCATE => truncate(rec).map(HeapRecord::Truncate),
+        XLOG_HEAP_CONFIRM => confirm(rec).map(HeapRecord::Confirm),
+        XLOG_HEAP_LOCK => XlHeapLock::read(rec).map(HeapRecord::Lock),
+        XLOG_HEAP_INPLACE => inplace(major, rec).map(HeapRecord::Inplace),
+        op => Ok(HeapRecord::Other { op }),
+    }
+}
+
+#[inline]
+fn insert<R: Record + ?Sized>(rec: &R, init_page: bool) -> Result<XlHeapInsert<'_>, WalError> {
+    let block = need_block(rec, 0)?;
+    let mut r = Reader::new("xl_heap_insert", rec.main_data());
+    let (offnum, flags) = (r.u16()?, r.u8()?);
+    r.finish()?;
+    let tuple = match block.data {
+        Some(data) => Some(LoggedTuple::read(&mut Reader::new("xl_heap_header", data))?),
+        None => None,
+    };
+    Ok(XlHeapInsert {
+        block,
+        init_page,
+        offnum,
+        flags,
+        tuple,
+    })
+}
+
+#[inline]
+fn delete<R: Record + ?Sized>(rec: &R) -> Result<XlHeapDelete<'_>, WalError> {
+    let block = need_block(rec, 0)?;
+    let mut r = Reader::new("xl_heap_delete", rec.main_data());
+    let (xmax, offnum, infobits_set, flags) = (r.u32()?, r.u16()?, r.u8()?, r.u8()?);
+    let old_tuple = old_tuple(r, flags & XLH_DELETE_CONTAINS_OLD != 0)?;
+    Ok(XlHeapDelete {
+        block,
+        xmax,
+        offnum,
+        infobits_set,
+        flags,
+        old_tuple,
+    })
+}
+
+#[inline]
+fn old_tuple(mut r: Reader<'_>, present: bool) -> Result<Option<LoggedTuple<'_>>, WalError> {
+    if present {
+        return LoggedTuple::read(&mut r).map(Some);
+    }
+    r.finish()?;
+    Ok(None)
+}
+
+#[inline]
+fn update<R: Record + ?Sized>(
+    rec: &R,
+    hot: bool,
+    init_page: bool,
+) -> Result<XlHeapUpdate<'_>, WalError> {
+    let new_block = need_block(rec, 0)?;
+    let other_old_block = rec.block(1).filter(|b| b.fork == ForkNumber::MAIN);
+    let mut r = Reader::new("xl_heap_update", rec.main_data());
+    let (old_xmax, old_offnum, old_infobits_set, flags) = (r.u32()?, r.u16()?, r.u8()?, r.u8()?);
+    let (new_xmax, new_offnum) = (r.u32()?, r.u16()?);
+    let old_tuple = old_tuple(r, flags & XLH_UPDATE_CONTAINS_OLD != 0)?;
+
+    let (mut prefix_len, mut suffix_len, mut new_tuple) = (0, 0, None);
+    if let Some(data) = new_block.data {
+        let mut r = Reader::new("new tuple of xl_heap_update", data);
+        if flags & XLH_UPDATE_PREFIX_FROM_OLD != 0 {
+            prefix_len = r.u16()?;
+        }
+        if flags & XLH_UPDATE_SUFFIX_FROM_OLD != 0 {
+            suffix_len = r.u16()?;
+        }
+        new_tuple = Some(LoggedTuple::read(&mut r)?);
+    }
+    Ok(XlHeapUpdate {
+        new_block,
+        other_old_block,
+        hot,
+        init_page,
+        old_xmax,
+        old_offnum,
+        old_infobits_set,
+        flags,
+        new_xmax,
+        new_offnum,
+        prefix_len,
+        suffix_len,
+        new_tuple,
+        old_tuple,
+    })
+}
+
+fn truncate<R: Record + ?Sized>(rec: &R) -> Result<XlHeapTruncate<'_>, WalError> {
+    let mut r = Reader::new("xl_heap_truncate", rec.main_data());
+    let (db_oid, nrelids, flags) = (r.u32()?, r.u32()?, r.u8()?);
+    r.skip(3)?;
+    let relids = r.list(nrelids as usize)?;
+    r.finish()?;
+    Ok(XlHeapTruncate {
+        db_oid,
+        flags,
+        relids,
+    })
+}
+
+fn confirm<R: Record + ?Sized>(rec: &R) -> Result<XlHeapConfirm<'_>, WalError> {
+    let mut r = Reader::new("xl_heap_confirm", rec.main_data());
+    let confirm = XlHeapConfirm {
+        block: need_block(rec, 0)?,
+        offnum: r.u16()?,
+    };
+    r.finish()?;
+    Ok(confirm)
+}
+
+fn inplace<R: Record + ?Sized>(major: Major, rec: &R) -> Result<XlHeapInplace<'_>, WalError> {
+    let mut r = Reader::new("xl_heap_inplace", rec.main_data());
+    let (block, offnum) = (need_block(rec, 0)?, r.u16()?);
+    let inval = if major >= Major::V18 {
+        r.skip(2)?;
+        let (db_oid, ts_oid, relcache_init_file_inval) = (r.u32()?, r.u32()?, r.bool()?);
+        r.skip(3)?;
+        let msgs = InvalMessages::read(&mut r)?;
+        Some(InplaceInval {
+            db_oid,
+            ts_oid,
+            relcache_init_file_inval,
+            msgs,
+        })
+    } else {
+        None
+    };
+    r.finish()?;
+    Ok(XlHeapInplace {
+        block,
+        offnum,
+        inval,
+    })
+}

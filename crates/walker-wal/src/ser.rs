@@ -1,0 +1,34 @@
+//! How raw bytes look when a record is serialised: as text in hexadecimal.
+//! A page image shows its description only, since 8 kB of it help no reader.
+
+use serde::{Serialize, Serializer};
+use std::fmt;
+
+struct Hex<'a>(&'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+/// For `serialize_with` on a byte slice.
+pub(crate) fn hex<S: Serializer>(bytes: &[u8], s: S) -> Result<S::Ok, S::Error> {
+    s.collect_str(&Hex(bytes))
+}
+
+/// For `serialize_with` on an optional byte slice.
+pub(crate) fn opt_hex<S: Serializer>(bytes: &Option<&[u8]>, s: S) -> Result<S::Ok, S::Error> {
+    bytes.map(Hex).serialize(s)
+}
+
+/// For `serialize_with` on a byte slice of which only the length matters.
+pub(crate) fn len<S: Serializer>(bytes: &[u8], s: S) -> Result<S::Ok, S::Error> {
+    s.serialize_u64(bytes.len() as u64)
+}
+
+impl Serialize for Hex<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}

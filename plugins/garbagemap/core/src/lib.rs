@@ -7,6 +7,9 @@
 //! status.
 #![forbid(unsafe_code)]
 
+mod map;
+mod mem;
+mod posset;
 mod sink;
 
 pub use sink::{MAX_RANGE_BLOCKS, RangeCounts, Sink};

@@ -7,9 +7,7 @@
 //! status.
 #![forbid(unsafe_code)]
 
-mod map;
-mod mem;
-mod posset;
+pub mod map;
 mod sink;
 
 pub use sink::{MAX_RANGE_BLOCKS, RangeCounts, Sink};

@@ -1,6 +1,9 @@
 //! The map against a model, against a writer at work, and against areas no
 //! writer wrote.
 
+mod concurrent;
+mod faults;
+
 use super::layout::*;
 use super::*;
 use crate::{RangeCounts, Sink};

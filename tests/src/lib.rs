@@ -1,1 +1,24 @@
-//! t
+//! Real PostgreSQL clusters for tests, with the names of
+//! `PostgreSQL::Test::Cluster`, and what walker's tests share: workloads,
+//! sessions that may block, and the comparison of the garbage map with a scan.
+//!
+//! `WALKER_PG_CONFIG` names the `pg_config` of the server to test and
+//! `WALKER_PG_MAJOR` its major version; `make check` sets both. Nothing here
+//! waits for a fixed time: see [`poll`].
+
+pub mod cluster;
+pub mod markdown;
+pub mod oracle;
+pub mod pgbench;
+pub mod poll;
+pub mod report;
+pub mod rng;
+pub mod server;
+pub mod session;
+pub mod standby;
+pub mod waldump;
+pub mod walker;
+
+pub use cluster::{Cluster, Mode};
+pub use server::Server;
+pub use session::{Session, SqlError};

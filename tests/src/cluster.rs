@@ -1,0 +1,295 @@
+//! One cluster: its directory, its processes, its log.
+
+use crate::poll::{poll_until, timeout};
+use crate::server::{Server, output, run, text};
+use postgres::{Client, Config, NoTls};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// How a server is stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Wait for the sessions to end.
+    Smart,
+    /// End the sessions, write a checkpoint.
+    Fast,
+    /// Leave at once; the next start is a crash recovery.
+    Immediate,
+}
+
+/// A cluster of its own in a temporary directory, which goes with it unless
+/// the test fails.
+#[derive(Debug)]
+pub struct Cluster {
+    /// For messages.
+    pub name: String,
+    base: PathBuf,
+    /// The installation it runs on.
+    pub server: &'static Server,
+}
+
+impl Cluster {
+    /// A place for a cluster; [`init`](Self::init) fills it.
+    pub fn new(name: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        // A socket's whole path must stay below 108 bytes.
+        let parent = std::env::var_os("WALKER_TEST_DIR").unwrap_or_else(|| "/tmp".into());
+        let base = Path::new(&parent).join(format!("walker-{}-{number}", std::process::id()));
+        let server = Server::get();
+        fs::create_dir(&base).unwrap_or_else(|e| panic!("{}: {e}", base.display()));
+        server.give(&base);
+        Self { name: name.to_owned(), base, server }
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.base.join("data")
+    }
+
+    /// Where the socket is, for clients.
+    pub fn host(&self) -> &Path {
+        &self.base
+    }
+
+    /// A path of the test's own in the cluster's directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.base.join(name)
+    }
+
+    /// Makes a new, empty cluster with the settings every test wants.
+    pub fn init(&self) {
+        self.init_with(&[]);
+    }
+
+    /// As [`init`](Self::init), with more options for `initdb`.
+    pub fn init_with(&self, options: &[&str]) {
+        let mut initdb = self.server.command("initdb");
+        initdb.arg("-D").arg(self.data_dir());
+        initdb.args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync"]);
+        run(initdb.args(options));
+        self.append_conf(
+            "listen_addresses = ''\n\
+             fsync = off\n\
+             max_connections = 40\n\
+             max_prepared_transactions = 20\n\
+             wal_retrieve_retry_interval = '100ms'\n\
+             log_line_prefix = '%m [%p] %b %a '\n\
+             log_checkpoints = on\n\
+             log_lock_waits = off\n",
+        );
+        self.own_sockets();
+    }
+
+    pub(crate) fn own_sockets(&self) {
+        self.append_conf(&format!("unix_socket_directories = '{}'", self.base.display()));
+    }
+
+    /// Adds lines to `postgresql.conf`; of two lines the later one counts.
+    pub fn append_conf(&self, lines: &str) {
+        let path = self.data_dir().join("postgresql.conf");
+        let mut file = fs::OpenOptions::new().append(true).open(&path).expect("postgresql.conf");
+        writeln!(file, "{lines}").expect("postgresql.conf");
+    }
+
+    fn pg_ctl(&self, action: &str) -> Command {
+        let mut command = self.server.command("pg_ctl");
+        command.arg(action).arg("-D").arg(self.data_dir());
+        command.arg("-t").arg(timeout().as_secs().to_string());
+        command
+    }
+
+    /// Starts the server and waits until it takes connections.
+    pub fn start(&self) {
+        if let Err(message) = self.try_start() {
+            panic!("cluster \"{}\" did not start: {message}\n{}", self.name, self.log_tail(40));
+        }
+    }
+
+    /// As [`start`](Self::start), for tests in which it may fail.
+    pub fn try_start(&self) -> Result<(), String> {
+        let mut command = self.pg_ctl("start");
+        command.args(["-w", "-s", "-l"]).arg(self.log_path());
+        // The server must not hold pipes of ours.
+        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        match status.status() {
+            Ok(status) if status.success() => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    /// Stops the server; returns how long that took.
+    pub fn stop(&self, mode: Mode) -> Duration {
+        let mode = match mode {
+            Mode::Smart => "smart",
+            Mode::Fast => "fast",
+            Mode::Immediate => "immediate",
+        };
+        let begin = Instant::now();
+        run(self.pg_ctl("stop").args(["-w", "-m", mode]));
+        begin.elapsed()
+    }
+
+    /// Stops (fast) and starts.
+    pub fn restart(&self) {
+        self.stop(Mode::Fast);
+        self.start();
+    }
+
+    /// Makes the server read its configuration again.
+    pub fn reload(&self) {
+        run(&mut self.pg_ctl("reload"));
+    }
+
+    /// Ends recovery on a standby and waits until it has ended.
+    pub fn promote(&self) {
+        run(self.pg_ctl("promote").arg("-w"));
+    }
+
+    /// The postmaster's process ID, if the server runs.
+    pub fn postmaster_pid(&self) -> Option<u32> {
+        let file = fs::read_to_string(self.data_dir().join("postmaster.pid")).ok()?;
+        let pid = file.lines().next()?.trim().parse().ok()?;
+        exists(pid).then_some(pid)
+    }
+
+    /// Kills the postmaster and every process of it with SIGKILL, as a power
+    /// failure would (but for what the kernel still writes).
+    pub fn kill9(&self) {
+        let postmaster = self.postmaster_pid().expect("the server runs");
+        signal("STOP", &[postmaster]);
+        let mut pids = children(postmaster);
+        pids.push(postmaster);
+        signal("KILL", &pids);
+        // Until they are reaped: the next start asks whether the ID is in use.
+        poll_until("killed processes to end", || {
+            pids.iter().all(|pid| !exists(*pid)).then_some(())
+        });
+    }
+
+    /// Where the server's messages go.
+    pub fn log_path(&self) -> PathBuf {
+        self.base.join("log")
+    }
+
+    /// The server's messages from an offset on.
+    pub fn log_from(&self, offset: usize) -> String {
+        let bytes = fs::read(self.log_path()).unwrap_or_default();
+        String::from_utf8_lossy(&bytes[offset.min(bytes.len())..]).into_owned()
+    }
+
+    /// The log's length: an offset for [`wait_for_log`](Self::wait_for_log).
+    pub fn log_offset(&self) -> usize {
+        fs::metadata(self.log_path()).map_or(0, |m| m.len() as usize)
+    }
+
+    /// Waits until a text appears in the log after an offset; returns an
+    /// offset behind it.
+    pub fn wait_for_log(&self, needle: &str, offset: usize) -> usize {
+        poll_until(&format!("\"{needle}\" in the log of \"{}\"", self.name), || {
+            let log = self.log_from(offset);
+            log.find(needle).map(|at| offset + at + needle.len())
+        })
+    }
+
+    /// The last lines of the log.
+    pub fn log_tail(&self, lines: usize) -> String {
+        let log = self.log_from(0);
+        let all: Vec<&str> = log.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+
+    /// How to connect, as the superuser.
+    pub fn config(&self, database: &str) -> Config {
+        let mut config = Config::new();
+        config.host_path(&self.base).user("postgres").dbname(database);
+        config.application_name("test").connect_timeout(timeout());
+        config
+    }
+
+    /// Connects as the superuser.
+    pub fn connect(&self, database: &str) -> Client {
+        self.config(database).connect(NoTls).unwrap_or_else(|e| {
+            panic!("no connection to \"{database}\" of cluster \"{}\": {e:?}", self.name)
+        })
+    }
+
+    /// Whether this server is in recovery.
+    pub fn is_standby(&self) -> bool {
+        self.data_dir().join("standby.signal").exists()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if self.postmaster_pid().is_some() {
+            let _ = output(self.pg_ctl("stop").args(["-w", "-m", "immediate"]));
+        }
+        if std::thread::panicking() {
+            eprintln!(
+                "---- end of the log of cluster \"{}\", which is kept in {} ----\n{}\n----",
+                self.name,
+                self.base.display(),
+                self.log_tail(env_lines()),
+            );
+        } else {
+            let _ = fs::remove_dir_all(&self.base);
+        }
+    }
+}
+
+fn env_lines() -> usize {
+    crate::poll::env_number("WALKER_LOG_LINES", 200) as usize
+}
+
+/// Sends a signal, given by its name, to processes; one that is gone is fine.
+pub fn signal(name: &str, pids: &[u32]) {
+    let list: Vec<String> = pids.iter().map(u32::to_string).collect();
+    let script = format!("kill -{name} {} 2>/dev/null; true", list.join(" "));
+    run(Command::new("sh").arg("-c").arg(script));
+}
+
+fn stat_field(pid: u32, field: usize) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything; the fields follow it.
+    let rest = &stat[stat.rfind(')')? + 2..];
+    rest.split(' ').nth(field).map(str::to_owned)
+}
+
+fn exists(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// The processes whose parent is this one.
+pub fn children(parent: u32) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").expect("/proc");
+    let pids = entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| stat_field(*pid, 1) == Some(parent.to_string())).collect()
+}
+
+/// Runs a query through the server's own psql and returns what it printed
+/// (unaligned, rows only); the test fails if a statement fails.
+pub fn psql_file(cluster: &Cluster, database: &str, sql: &str) -> String {
+    let mut command = cluster.server.command("psql");
+    command.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres"]);
+    command.arg("-h").arg(cluster.host()).args(["-d", database, "-f", "-"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|e| panic!("cannot run psql: {e}"));
+    // Written from a thread: psql may fill its output before it has read all.
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let bytes = sql.as_bytes().to_owned();
+    let writer = std::thread::spawn(move || stdin.write_all(&bytes));
+    let output = child.wait_with_output().expect("psql");
+    let _ = writer.join();
+    assert!(
+        output.status.success(),
+        "psql failed:\n{sql}\n{}{}",
+        text(&output),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    text(&output)
+}

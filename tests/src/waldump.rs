@@ -1,0 +1,89 @@
+//! `pg_waldump` as an independent reader of the same WAL.
+
+use crate::cluster::Cluster;
+use crate::server::{output, run, text};
+use std::collections::BTreeMap;
+
+/// What was read of one resource manager.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RmgrCounts {
+    /// Records.
+    pub records: u64,
+    /// Their bytes, with page images.
+    pub bytes: u64,
+    /// The bytes of page images among them.
+    pub fpi_bytes: u64,
+}
+
+/// `pg_waldump --stats` of the records between two positions, by resource
+/// manager; those without any record are left out.
+pub fn stats(cluster: &Cluster, from: &str, to: &str) -> BTreeMap<String, RmgrCounts> {
+    let mut command = cluster.server.command("pg_waldump");
+    command.args(["--stats", "--start", from, "--end", to]);
+    let output = run(command.arg("--path").arg(cluster.data_dir().join("pg_wal")));
+    parse_stats(&text(&output))
+}
+
+fn parse_stats(printed: &str) -> BTreeMap<String, RmgrCounts> {
+    let mut counts = BTreeMap::new();
+    // Type  N (%)  Record size (%)  FPI size (%)  Combined size (%)
+    for line in printed.lines() {
+        let line = line.replace(['(', ')'], " ");
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if words.len() != 9 || words[0] == "Total" {
+            continue;
+        }
+        let number = |at: usize| words[at].parse::<u64>().ok();
+        if let (Some(records), Some(fpi_bytes), Some(bytes)) = (number(1), number(5), number(7))
+            && records > 0
+        {
+            counts.insert(words[0].to_owned(), RmgrCounts { records, bytes, fpi_bytes });
+        }
+    }
+    assert!(!counts.is_empty(), "pg_waldump's table is not understood:\n{printed}");
+    counts
+}
+
+/// The last records that touch a relation's main fork, as pg_waldump prints
+/// them; for the message of a failed test. `locator` is `spc/db/rel`.
+pub fn records_of(cluster: &Cluster, locator: &str, blocks: &[u32], last: usize) -> String {
+    let wal = cluster.data_dir().join("pg_wal");
+    let mut segments: Vec<_> = std::fs::read_dir(&wal)
+        .into_iter()
+        .flatten()
+        .filter_map(|e| e.ok()?.file_name().into_string().ok())
+        .filter(|name| name.len() == 24)
+        .collect();
+    segments.sort();
+    let Some(first) = segments.first() else { return String::new() };
+    let mut lines = Vec::new();
+    for block in blocks {
+        let mut command = cluster.server.command("pg_waldump");
+        command.arg("--path").arg(&wal).args(["--relation", locator, "--fork", "main"]);
+        command.args(["--block", &block.to_string(), first]);
+        let printed = text(&output(&mut command));
+        lines.extend(printed.lines().map(str::to_owned));
+    }
+    let skip = lines.len().saturating_sub(last);
+    lines[skip..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_table_of_pg_waldump() {
+        let printed = "\
+WAL statistics between 0/152B848 and 0/1952728:
+Type                                           N      (%)          Record size      (%)             FPI size      (%)        Combined size      (%)
+----                                           -      ---          -----------      ---             --------      ---        -------------      ---
+XLOG                                          45 (  0.36)                 2272 (  0.23)               118032 ( 12.40)               120304 (  6.23)
+CommitTs                                       0 (  0.00)                    0 (  0.00)                    0 (  0.00)                    0 (  0.00)
+                                        --------                      --------                      --------                      --------
+Total                                      12515                        980512 [50.74%]               951896 [49.26%]              1932408 [100%]
+";
+        let expected = RmgrCounts { records: 45, bytes: 120304, fpi_bytes: 118032 };
+        assert_eq!(parse_stats(printed), BTreeMap::from([("XLOG".to_owned(), expected)]));
+    }
+}

@@ -13,14 +13,22 @@ PGRX_VERSION=0.18.1
 SERVERS=$WALKER_CACHE/servers
 PGRX_HOME=${PGRX_HOME:-$WALKER_CACHE/pgrx}
 CARGO_PGRX_DISABLE_GC_SECTIONS_WORKAROUND=1
-export WALKER_CACHE PGRX_HOME CARGO_PGRX_DISABLE_GC_SECTIONS_WORKAROUND
+CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$ROOT/target}
+export WALKER_CACHE PGRX_HOME CARGO_PGRX_DISABLE_GC_SECTIONS_WORKAROUND CARGO_TARGET_DIR
 if [ -x "$WALKER_CACHE/tools/bin/cargo-pgrx" ]; then
   PATH=$WALKER_CACHE/tools/bin:$PATH
   export PATH
 fi
 
-say() { printf '\033[1m== %s\033[0m\n' "$*" >&2; }
+if [ -t 2 ]; then
+  say() { printf '\033[1m== %s\033[0m\n' "$*" >&2; }
+else
+  say() { printf '== %s\n' "$*" >&2; }
+fi
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# Major version of the server a pg_config belongs to.
+major_of() { "$1" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/'; }
 
 # Path of the pg_config of the test server of a major version.
 pg_config_of() {

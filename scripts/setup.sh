@@ -11,6 +11,10 @@ mkdir -p "$WALKER_CACHE/stamps" "$SERVERS" "$PGRX_HOME"
 LOG=$WALKER_CACHE/setup.log
 chmod 755 "$WALKER_CACHE" 2>/dev/null || true
 
+# One at a time: two would build into the same directories.
+exec 9>"$WALKER_CACHE/setup.lock"
+flock 9
+
 stamped() { [ -e "$WALKER_CACHE/stamps/$1" ]; }
 stamp() { touch "$WALKER_CACHE/stamps/$1"; }
 
@@ -26,6 +30,10 @@ quiet() {
 # A normal user cannot install packages: then we only say what is missing.
 packages() {
   local missing=() p
+  if ! command -v dpkg-query >/dev/null; then
+    say "not a Debian: $* are taken for granted"
+    return 0
+  fi
   for p in "$@"; do
     dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing+=("$p")
   done
@@ -162,11 +170,13 @@ command -v cargo >/dev/null || die "no Rust toolchain found"
 packages build-essential pkg-config clang-14 libclang-14-dev
 cargo_pgrx
 for major in "$@"; do
+  if stamped "server-$major" && [ -x "$(pg_config_of "$major")" ]; then continue; fi
   case "$major" in
-    15 | 16 | 18r) stamped "server-$major" || { say "preparing PostgreSQL $major"; "server_$major"; stamp "server-$major"; } ;;
-    17) stamped server-17 || { server_from_source 17 trixie; stamp server-17; } ;;
-    18) stamped server-18 || { server_from_source 18 forky; stamp server-18; } ;;
+    15 | 16 | 18r) say "preparing PostgreSQL $major"; "server_$major" ;;
+    17) server_from_source 17 trixie ;;
+    18) server_from_source 18 forky ;;
     *) die "unknown server \"$major\"; one of 15 16 17 18 18r is expected" ;;
   esac
+  stamp "server-$major"
 done
 register

@@ -1,0 +1,51 @@
+# The two commands of a newcomer are `make demo` and `make check`.
+#
+#   make demo [PG=17]              a scratch cluster, real traffic, the live map
+#   make demo-stop [PG=17]         stop that cluster
+#   make check [PG="15 18"]        everything that must hold; all servers by default
+#   make check-long [PG=15]        the same with the long histories and workloads
+#   make install PG_CONFIG=...     build (release) and install into a server
+#   make uninstall PG_CONFIG=...   remove exactly what was installed
+#   make setup [PG=15]             only bring the machine to where the above works
+#   make clean                     remove what was built in this tree
+
+PG ?=
+PG_CONFIG ?= pg_config
+DESTDIR ?=
+export DESTDIR
+
+MAJORS = $(or $(PG),15 16 17 18)
+DEMO = $(or $(firstword $(PG)),15)
+
+.PHONY: help demo demo-stop check check-long install uninstall setup clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo:
+	scripts/demo.sh start $(DEMO)
+
+demo-stop:
+	scripts/demo.sh stop $(DEMO)
+
+check:
+	scripts/check.sh $(MAJORS)
+
+check-long:
+	WALKER_HISTORIES=$${WALKER_HISTORIES:-500} WALKER_VARIANTS=$${WALKER_VARIANTS:-all} \
+	WALKER_SCALE=$${WALKER_SCALE:-10} WALKER_CLIENTS=$${WALKER_CLIENTS:-8} \
+	WALKER_SECONDS=$${WALKER_SECONDS:-60} WALKER_STOPS=$${WALKER_STOPS:-20} \
+	scripts/check.sh $(MAJORS)
+
+setup:
+	scripts/setup.sh $(MAJORS)
+
+install:
+	scripts/setup.sh
+	scripts/install.sh install "$(PG_CONFIG)"
+
+uninstall:
+	scripts/install.sh uninstall "$(PG_CONFIG)"
+
+clean:
+	cargo clean

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# What must hold before a change goes in: style, lints, the pure crates' own
+# tests, then, on each server, the tests on real clusters.
+#
+# usage: scripts/check.sh [MAJOR...]        all four if none is given
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/env.sh
+[ $# -gt 0 ] || set -- 15 16 17 18
+pure=(-p walker-wal -p garbagemap-core)
+
+began=$SECONDS
+step() { say "[$((SECONDS - began)) s] $*"; }
+
+step "setting up PostgreSQL $*"
+scripts/setup.sh "$@"
+. scripts/env.sh
+
+step "formatting"
+cargo fmt --all --check
+
+step "lints and tests of the pure crates"
+cargo clippy "${pure[@]}" -p walker-tests --all-targets -- -D warnings
+cargo test "${pure[@]}"
+
+failed=()
+for major in "$@"; do
+  pg_config=$(pg_config_of "$major")
+  step "PostgreSQL $major: lints"
+  cargo clippy -p walker -p garbagemap -p walker-plugin \
+    --no-default-features --features "pg$major" -- -D warnings
+  step "PostgreSQL $major: build and install"
+  scripts/install.sh install "$pg_config" dev
+  step "PostgreSQL $major: tests on real clusters"
+  WALKER_PG_CONFIG=$pg_config WALKER_PG_MAJOR=$major \
+    cargo test -p walker-tests --no-fail-fast -- --test-threads=1 || failed+=("$major")
+done
+
+[ ${#failed[@]} = 0 ] || die "tests failed on PostgreSQL ${failed[*]}"
+step "all is well on PostgreSQL $*"

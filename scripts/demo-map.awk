@@ -1,0 +1,35 @@
+# Draws a garbage map: one cell per range, its colour (or, without colours, its
+# character) the share of dead tuples.
+# Input: rangeno start_block tuples dead exact(t/f)
+
+BEGIN {
+    plain = ".123456789#"
+    # From green over yellow to red, of the 256-colour cube.
+    n = split("22 28 64 100 136 172 208 202 196 160 124", shade, " ")
+}
+
+# 0 only if nothing is dead; then one step per tenth of the tuples.
+function step(dead, tuples,   s) {
+    if (dead == 0) return 0
+    s = 1 + int(10 * dead / (dead + tuples))
+    return s > 10 ? 10 : s
+}
+
+function cell(s, exact) {
+    if (exact != "t") return colour ? "\033[48;5;240m?\033[0m" : "?"
+    return colour ? sprintf("\033[48;5;%dm \033[0m", shade[s + 1]) : substr(plain, s + 1, 1)
+}
+
+{
+    if ((NR - 1) % width == 0) printf "%s%8d ", (NR > 1 ? "\n" : ""), $2
+    printf "%s", cell(step($4, $3), $5)
+    dead += $4
+    tuples += $3
+}
+
+END {
+    printf "\n\n  share of dead tuples:  none "
+    for (s = 0; s <= 10; s++) printf "%s", cell(s, "t")
+    printf " over 90 %%    not known %s\n", cell(0, "f")
+    printf "  %d dead, %d live tuples in %d ranges; a number at the left is a block number\n\n", dead, tuples, NR
+}

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Build walker and garbagemap for one server, into a directory that mirrors
+# the file system. Prints the directory as its last line.
+#
+# usage: scripts/package.sh PG_CONFIG [release|dev]
+set -euo pipefail
+. "$(dirname "$0")/env.sh"
+
+pg_config=${1:?usage: scripts/package.sh PG_CONFIG [release|dev]}
+profile=${2:-release}
+pg_config=$(command -v "$pg_config") || die "there is no program \"$1\""
+major=$(major_of "$pg_config")
+to=$CARGO_TARGET_DIR/package/$profile/$(printf '%s' "$pg_config" | cksum | cut -d' ' -f1)-pg$major
+
+# pgrx builds against the servers its configuration names; another server of
+# a major version is named by the environment.
+if ! grep -qsF "\"$pg_config\"" "$PGRX_HOME/config.toml"; then
+  export PGRX_PG_CONFIG_PATH=$pg_config
+fi
+flags=()
+[ "$profile" = release ] || flags=(--debug)
+
+cd "$ROOT"
+rm -rf "$to"
+for package in walker garbagemap; do
+  say "building $package for PostgreSQL $major ($profile)"
+  cargo pgrx package --package "$package" --pg-config "$pg_config" --out-dir "$to" \
+    --no-default-features --features "pg$major" "${flags[@]}" >&2
+done
+header=$to$("$pg_config" --includedir-server)/extension/walker
+mkdir -p "$header"
+cp include/walker.h "$header/walker.h"
+echo "$to"

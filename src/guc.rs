@@ -1,0 +1,132 @@
+//! The settings of walker.
+
+use core::ffi::{CStr, c_char, c_void};
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::prelude::*;
+use std::ffi::CString;
+
+/// Most plugins at once; sizes the status in shared memory.
+pub const MAX_PLUGINS: usize = 16;
+/// Longest plugin name in bytes, as PostgreSQL's NAMEDATALEN - 1.
+pub const MAX_NAME: usize = 63;
+
+static PLUGINS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static SHARED_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(64);
+static FLUSH_WAL: GucSetting<i32> = GucSetting::<i32>::new(256);
+
+/// Define the settings. Only while libraries are preloaded.
+pub fn init() {
+    // SAFETY: the hook is a guarded function of the type the server expects.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            c"walker.plugins",
+            c"Lists the plugins that receive WAL records, in order.",
+            c"Plain library names, found along the server's library search path.",
+            &PLUGINS,
+            GucContext::Sighup,
+            GucFlags::from_bits_retain(
+                (pg_sys::GUC_LIST_INPUT | pg_sys::GUC_SUPERUSER_ONLY) as i32,
+            ),
+            Some(check_plugins),
+            None,
+            None,
+        );
+    }
+    GucRegistry::define_int_guc(
+        c"walker.shared_memory",
+        c"Sets the amount of shared memory that walker lends to plugins.",
+        c"Reserved once when the server starts.",
+        &SHARED_MEMORY,
+        1,
+        1024 * 1024,
+        GucContext::Postmaster,
+        GucFlags::UNIT_MB,
+    );
+    GucRegistry::define_int_guc(
+        c"walker.flush_wal",
+        c"Sets the amount of WAL after which plugins make their state durable.",
+        c"Plugins also do so after every checkpoint and when the server stops.",
+        &FLUSH_WAL,
+        1,
+        1024 * 1024,
+        GucContext::Sighup,
+        GucFlags::UNIT_MB,
+    );
+    // SAFETY: all settings with the prefix are defined above.
+    unsafe { pg_sys::MarkGUCPrefixReserved(c"walker".as_ptr()) };
+}
+
+/// Names of the configured plugins, in order.
+pub fn plugins() -> Vec<String> {
+    let value = PLUGINS.get().unwrap_or_default();
+    // The check hook accepted it.
+    parse_names(&value.to_string_lossy()).unwrap_or_default()
+}
+
+/// Bytes of shared memory to lend.
+pub fn shared_memory() -> usize {
+    usize::try_from(SHARED_MEMORY.get()).unwrap_or(1) * 1024 * 1024
+}
+
+/// Bytes of WAL between two flushes of plugin state.
+pub fn flush_wal() -> u64 {
+    u64::try_from(FLUSH_WAL.get()).unwrap_or(1) * 1024 * 1024
+}
+
+/// Split and check a list of plugin names. The error is the detail to show.
+///
+/// A name reaches the dynamic loader, so it must be a plain file name: no
+/// path part, no macro of the search path, nothing that folds or truncates.
+fn parse_names(list: &str) -> Result<Vec<String>, String> {
+    let mut names: Vec<String> = Vec::new();
+    if list.trim().is_empty() {
+        return Ok(names);
+    }
+    for item in list.split(',') {
+        let name = item.trim();
+        let mut bytes = name.bytes();
+        let good = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+            && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+            && name.len() <= MAX_NAME;
+        if !good {
+            return Err(format!(
+                "\"{name}\" is not a plugin name: a letter or underscore, then letters, digits, \
+                 underscores and hyphens, {MAX_NAME} bytes at most."
+            ));
+        }
+        if names.iter().any(|n| n == name) {
+            return Err(format!("Plugin \"{name}\" is listed twice."));
+        }
+        if names.len() == MAX_PLUGINS {
+            return Err(format!("More than {MAX_PLUGINS} plugins are listed."));
+        }
+        names.push(name.to_owned());
+    }
+    Ok(names)
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn check_plugins(
+    newval: *mut *mut c_char,
+    _extra: *mut *mut c_void,
+    _source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: the server passes the address of a C string, which may be NULL
+    // (GucStringCheckHook, utils/guc.h).
+    let value = unsafe {
+        if (*newval).is_null() { c"" } else { CStr::from_ptr(*newval) }
+    };
+    match parse_names(&value.to_string_lossy()) {
+        Ok(_) => true,
+        Err(detail) => {
+            let detail = CString::new(detail).unwrap_or_default();
+            // SAFETY: the server reports and frees the text, which it expects
+            // in ErrorContext (GUC_check_errdetail, utils/guc.h).
+            unsafe {
+                pg_sys::GUC_check_errdetail_string =
+                    pg_sys::MemoryContextStrdup(pg_sys::ErrorContext, detail.as_ptr());
+            }
+            false
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! From a name in `walker.plugins` to a filled callback table.
+//!
+//! The server checks the module magic, we check the ABI, and nothing of the
+//! plugin is called before both. Whatever is wrong stays with this plugin.
+
+use core::ffi::{CStr, c_void};
+use libloading::os::unix::Library;
+use pgrx::prelude::*;
+use std::ffi::CString;
+use walker_plugin::{ABI_VERSION, WalkerCallbacks, WalkerPluginAbi};
+
+/// Size of the original table: six callbacks.
+const ORIGINAL_SIZE: usize = 6 * size_of::<usize>();
+
+/// A plugin whose callbacks may be called.
+pub struct LoadedPlugin {
+    /// Its name in `walker.plugins`.
+    pub name: CString,
+    /// File the library was loaded from.
+    pub library: String,
+    /// ABI version it declares, 1 if none.
+    pub abi_version: u32,
+    /// Its callbacks; members it does not know are `None`.
+    pub callbacks: Box<WalkerCallbacks>,
+}
+
+/// Why a plugin cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Not found, not a library, no magic block, another major version, or an
+    /// error in its `_PG_init`: the server's own words.
+    #[error("{0}")]
+    Library(String),
+    /// No `_PG_walker_plugin_init`.
+    #[error("library \"{0}\" has no symbol _PG_walker_plugin_init")]
+    NoInit(String),
+    /// Made for a walker that is newer, or broken.
+    #[error(
+        "library \"{library}\" has walker plugin ABI {version} with a table of {size} bytes, \
+         this walker has ABI {ABI_VERSION} with {}",
+        size_of::<WalkerCallbacks>()
+    )]
+    Abi {
+        /// The library.
+        library: String,
+        /// Its version.
+        version: u32,
+        /// Its table size.
+        size: u32,
+    },
+    /// Its `_PG_walker_plugin_init` raised an error.
+    #[error("_PG_walker_plugin_init failed: {0}")]
+    Init(String),
+}
+
+type InitFn = unsafe extern "C-unwind" fn(*mut WalkerCallbacks);
+type AbiFn = unsafe extern "C-unwind" fn() -> *const WalkerPluginAbi;
+
+/// Load one plugin.
+pub fn load(name: &str) -> Result<LoadedPlugin, LoadError> {
+    let cname = CString::new(name).map_err(|e| LoadError::Library(e.to_string()))?;
+    let handle = open(&cname)?;
+    // SAFETY: a handle of dlopen; libraries are never unloaded, so the
+    // Library is turned back into its handle and not dropped.
+    let library = unsafe { Library::from_raw(handle) };
+    // SAFETY: the types are the contract of include/walker.h.
+    let (init, abi) = unsafe {
+        (
+            library.get::<InitFn>(b"_PG_walker_plugin_init").map(|s| *s),
+            library.get::<AbiFn>(b"_PG_walker_plugin_abi").map(|s| *s),
+        )
+    };
+    let _ = library.into_raw();
+    let init = init.map_err(|_| LoadError::NoInit(name.to_owned()))?;
+    let path = file_of(init).unwrap_or_else(|| name.to_owned());
+
+    let (abi_version, size) = match abi {
+        // SAFETY: the function takes nothing and returns a pointer to a static.
+        Ok(abi) => unsafe {
+            #[allow(ffi_unwind_calls, reason = "protected by pg_guard_ffi_boundary")]
+            match pg_sys::ffi::pg_guard_ffi_boundary(|| abi()).as_ref() {
+                Some(abi) => (abi.abi_version, abi.struct_size),
+                None => (0, 0),
+            }
+        },
+        Err(_) => (1, ORIGINAL_SIZE as u32),
+    };
+    if abi_version == 0
+        || abi_version > ABI_VERSION
+        || (size as usize) < ORIGINAL_SIZE
+        || size as usize > size_of::<WalkerCallbacks>()
+    {
+        return Err(LoadError::Abi { library: path, version: abi_version, size });
+    }
+
+    // SAFETY: all members are optional functions, for which zero is None.
+    let mut callbacks = unsafe { Box::<WalkerCallbacks>::new_zeroed().assume_init() };
+    let table: *mut WalkerCallbacks = &mut *callbacks;
+    // A plugin of the original contract may have been compiled with a table
+    // that ends after six members, but never one that is longer than ours.
+    PgTryBuilder::new(|| {
+        // SAFETY: the contract of _PG_walker_plugin_init: a zeroed table.
+        #[allow(ffi_unwind_calls, reason = "protected by pg_guard_ffi_boundary")]
+        unsafe {
+            pg_sys::ffi::pg_guard_ffi_boundary(|| init(table))
+        };
+        Ok(())
+    })
+    .catch_others(|error| Err(LoadError::Init(message_of(&error))))
+    .execute()?;
+
+    if abi_version < 2 {
+        // Late forms of the original table had a seventh member, which would
+        // stand where our additions begin: only the six are the contract.
+        let five = [
+            callbacks.heap_cb,
+            callbacks.heap2_cb,
+            callbacks.xlog_cb,
+            callbacks.xact_cb,
+            callbacks.smgr_cb,
+        ];
+        let startup_cb = callbacks.startup_cb;
+        // SAFETY: as above.
+        callbacks = unsafe { Box::<WalkerCallbacks>::new_zeroed().assume_init() };
+        callbacks.startup_cb = startup_cb;
+        [
+            callbacks.heap_cb,
+            callbacks.heap2_cb,
+            callbacks.xlog_cb,
+            callbacks.xact_cb,
+            callbacks.smgr_cb,
+        ] = five;
+    }
+    Ok(LoadedPlugin { name: cname, library: path, abi_version, callbacks })
+}
+
+/// Load the library as the server loads any extension library: along
+/// dynamic_library_path, with the magic block checked.
+fn open(name: &CStr) -> Result<*mut c_void, LoadError> {
+    let mut handle: *mut c_void = core::ptr::null_mut();
+    let out: *mut *mut c_void = &mut handle;
+    PgTryBuilder::new(|| {
+        // SAFETY: load_external_function (utils/fmgr/dfmgr.c) raises an ERROR
+        // for a library it cannot use; with signalNotFound = false the symbol,
+        // which may be missing here, gives NULL.
+        unsafe {
+            pg_sys::load_external_function(
+                name.as_ptr(),
+                c"_PG_walker_plugin_init".as_ptr(),
+                false,
+                out,
+            )
+        };
+        Ok(())
+    })
+    .catch_others(|error| Err(LoadError::Library(message_of(&error))))
+    .execute()?;
+    if handle.is_null() {
+        return Err(LoadError::Library(format!("could not load library \"{}\"", name.to_string_lossy())));
+    }
+    Ok(handle)
+}
+
+/// The message of a caught error, with its detail.
+pub(super) fn message_of(error: &pg_sys::panic::CaughtError) -> String {
+    use pg_sys::panic::CaughtError::{ErrorReport, PostgresError, RustPanic};
+    let report = match error {
+        PostgresError(report) | ErrorReport(report) | RustPanic { ereport: report, .. } => report,
+    };
+    match report.detail() {
+        Some(detail) => format!("{}: {detail}", report.message()),
+        None => report.message().to_owned(),
+    }
+}
+
+/// The file a function's library was loaded from.
+fn file_of(function: InitFn) -> Option<String> {
+    let address = function as usize;
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    maps.lines().find_map(|line| {
+        let (range, rest) = line.split_once(' ')?;
+        let (low, high) = range.split_once('-')?;
+        let low = usize::from_str_radix(low, 16).ok()?;
+        let high = usize::from_str_radix(high, 16).ok()?;
+        let path = rest.split_whitespace().nth(4)?;
+        (low..high).contains(&address).then(|| path.to_owned())
+    })
+}

@@ -1,0 +1,137 @@
+//! Reading the server's WAL: an XLogReader with our own `page_read`.
+//!
+//! The reader never waits. Where WAL ends, or the record at hand is not yet
+//! complete, it says so and the worker decides what to do; that keeps signals,
+//! barriers and the plugins' polling in one place.
+
+mod limit;
+mod page_read;
+mod source;
+
+pub use limit::{Limit, current_limit, redo_pointer};
+pub use source::WalSource;
+
+use crate::compat::raw;
+use core::ffi::{CStr, c_char};
+use pgrx::prelude::*;
+use walker_plugin::wal::Lsn;
+
+/// Why no record came.
+#[derive(Debug)]
+pub enum NoRecord {
+    /// The WAL up to the limit does not hold the whole record yet; it makes no
+    /// sense to try again before the limit has reached this position.
+    Incomplete(Lsn),
+    /// The segment with this number has been removed or recycled.
+    Removed(u64),
+    /// The segment with this number is not there (yet), on this timeline.
+    Missing(u64, u32),
+    /// The XLogReader's own message: this is not valid WAL.
+    Invalid(String),
+}
+
+/// An XLogReader and where it stands.
+pub struct Reader {
+    state: *mut pg_sys::XLogReaderState,
+    source: Box<WalSource>,
+    end: Lsn,
+}
+
+impl Reader {
+    /// A reader that begins at `start`: the beginning of a record or the end
+    /// of the one before.
+    pub fn new(start: Lsn) -> Reader {
+        let mut source = Box::new(WalSource::new());
+        let routine = pg_sys::XLogReaderRoutine {
+            page_read: Some(page_read::page_read),
+            segment_open: Some(raw::wal_segment_open),
+            segment_close: Some(raw::wal_segment_close),
+        };
+        // SAFETY: XLogReaderAllocate (access/transam/xlogreader.c) copies the
+        // routine and keeps the private pointer, which lives as long as the
+        // reader: both are freed in Drop. NULL means out of memory.
+        let state = unsafe {
+            let mut routine = routine;
+            let old = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
+            let state = pg_sys::XLogReaderAllocate(
+                pg_sys::wal_segment_size,
+                core::ptr::null(),
+                &mut routine,
+                (&raw mut *source).cast(),
+            );
+            pg_sys::MemoryContextSwitchTo(old);
+            state
+        };
+        if state.is_null() {
+            ereport!(
+                ERROR,
+                PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
+                "out of memory",
+                "Failed while allocating a WAL reading processor."
+            );
+        }
+        let mut reader = Reader { state, source, end: start };
+        reader.begin();
+        reader
+    }
+
+    /// Stand behind the last whole record, ready to read the next.
+    fn begin(&mut self) {
+        // SAFETY: the state is ours; the position is a record boundary, which
+        // XLogBeginRead asks for.
+        unsafe { pg_sys::XLogBeginRead(self.state, self.end.0) };
+    }
+
+    /// End of the last record read.
+    pub fn end(&self) -> Lsn {
+        self.end
+    }
+
+    /// Timeline of the last WAL read.
+    pub fn timeline(&self) -> u32 {
+        self.source.timeline()
+    }
+
+    /// Let records up to this limit be read.
+    pub fn set_limit(&mut self, limit: Limit) {
+        self.source.set_limit(limit);
+    }
+
+    /// The raw reader, for the dispatch loop only.
+    pub(crate) fn raw(&mut self) -> *mut pg_sys::XLogReaderState {
+        self.state
+    }
+
+    /// After the dispatch loop moved the raw reader: `end` is the end of the
+    /// last record it handed out.
+    pub(crate) fn moved_to(&mut self, end: Lsn) {
+        self.end = end;
+    }
+
+    /// Find out why the raw reader gave no record, and make it ready again.
+    ///
+    /// # Safety
+    /// `message` must be what XLogReadRecord left, before any other call.
+    pub(crate) unsafe fn no_record(&mut self, message: *const c_char) -> NoRecord {
+        let why = self.source.take_refusal().unwrap_or_else(|| {
+            if message.is_null() {
+                return NoRecord::Invalid("could not read WAL".to_owned());
+            }
+            // SAFETY: XLogReadRecord leaves a C string in the reader's own
+            // buffer.
+            NoRecord::Invalid(unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned())
+        });
+        self.begin();
+        why
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new`, freed once; closes the open segment.
+        unsafe {
+            self.source.forget_segment(self.state);
+            pg_sys::XLogReaderFree(self.state);
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Where the bytes come from: a window over the WAL, filled in large chunks.
+//!
+//! One read a page would cost more than decoding it. The window never goes
+//! beyond the limit and never crosses a segment boundary, so what is in it is
+//! final and of one file.
+
+use super::{Limit, NoRecord};
+use crate::compat;
+use core::mem::MaybeUninit;
+use pgrx::prelude::*;
+use walker_plugin::wal::{BLCKSZ, Lsn};
+
+/// Size of the window. Divides every allowed segment size (1 MB and up).
+const CHUNK: u64 = 1024 * 1024;
+
+/// The segment file that is open in the XLogReader.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct OpenSegment {
+    segno: u64,
+    tli: u32,
+}
+
+/// The private data of our XLogReader.
+pub struct WalSource {
+    window: Vec<u8>,
+    window_start: Lsn,
+    window_len: usize,
+    limit: Limit,
+    tli: u32,
+    open: Option<OpenSegment>,
+    refusal: Option<NoRecord>,
+}
+
+impl WalSource {
+    /// Nothing read, nothing allowed.
+    pub fn new() -> WalSource {
+        WalSource {
+            window: vec![0; CHUNK as usize],
+            window_start: Lsn(0),
+            window_len: 0,
+            limit: Limit { lsn: Lsn(0), tli: 0, in_recovery: false },
+            tli: 0,
+            open: None,
+            refusal: None,
+        }
+    }
+
+    pub(super) fn set_limit(&mut self, limit: Limit) {
+        self.limit = limit;
+    }
+
+    pub(super) fn timeline(&self) -> u32 {
+        self.tli
+    }
+
+    /// Why the last call of [`WalSource::page`] gave nothing.
+    pub(super) fn take_refusal(&mut self) -> Option<NoRecord> {
+        self.refusal.take()
+    }
+
+    /// Copy a page, at least `need` bytes of it; the number of bytes copied.
+    #[inline]
+    pub(super) fn page(
+        &mut self,
+        state: *mut pg_sys::XLogReaderState,
+        page: Lsn,
+        need: usize,
+        to: &mut [u8],
+    ) -> Option<usize> {
+        self.refusal = None;
+        let have = self.have(page);
+        let have = if have >= need { have } else { self.fill(state, page, need)? };
+        let from = page.bytes_since(self.window_start) as usize;
+        let len = have.min(BLCKSZ);
+        to.get_mut(..len)?.copy_from_slice(self.window.get(from..from + len)?);
+        Some(len)
+    }
+
+    /// Bytes the window has from `page` on.
+    fn have(&self, page: Lsn) -> usize {
+        let Some(skip) = page.0.checked_sub(self.window_start.0) else { return 0 };
+        self.window_len.saturating_sub(usize::try_from(skip).unwrap_or(usize::MAX))
+    }
+
+    /// Read the window anew, beginning with `page`.
+    fn fill(
+        &mut self,
+        state: *mut pg_sys::XLogReaderState,
+        page: Lsn,
+        need: usize,
+    ) -> Option<usize> {
+        let wanted = Lsn(page.0 + need as u64);
+        if self.limit.lsn < wanted {
+            self.refusal = Some(NoRecord::Incomplete(wanted));
+            return None;
+        }
+        self.window_len = 0;
+        let end = self.limit.lsn.0.min((page.0 / CHUNK + 1) * CHUNK);
+        let len = (end - page.0) as usize;
+
+        self.determine_timeline(state, page, need);
+        let buffered = self.read_buffers(page, len);
+        if buffered < len && !self.read_file(state, page, buffered, len) {
+            return None;
+        }
+        self.window_start = page;
+        self.window_len = len;
+        Some(len)
+    }
+
+    /// Which timeline's file holds the page: after a switch, WAL from before
+    /// it may be found in the new timeline's copy of the segment only.
+    fn determine_timeline(
+        &mut self,
+        state: *mut pg_sys::XLogReaderState,
+        page: Lsn,
+        need: usize,
+    ) {
+        // SAFETY: XLogReadDetermineTimeline (access/transam/xlogutils.c) only
+        // looks at the state and at history files; `need` is within a page.
+        unsafe {
+            pg_sys::XLogReadDetermineTimeline(state, page.0, need as u32, self.limit.tli);
+            self.tli = (*state).currTLI;
+        }
+    }
+
+    /// Take what the WAL buffers still have, where reading is close behind
+    /// writing; the number of bytes taken.
+    fn read_buffers(&mut self, page: Lsn, len: usize) -> usize {
+        if self.limit.in_recovery || self.tli != self.limit.tli {
+            return 0;
+        }
+        match self.window.get_mut(..len) {
+            Some(to) => compat::read_from_wal_buffers(to, page.0, self.tli).min(len),
+            None => 0,
+        }
+    }
+
+    /// Read the rest of the window through the server's WALRead, so that WAL
+    /// encryption inside the server works for us too.
+    fn read_file(
+        &mut self,
+        state: *mut pg_sys::XLogReaderState,
+        page: Lsn,
+        from: usize,
+        len: usize,
+    ) -> bool {
+        // SAFETY: set once at server start.
+        let segment_size = unsafe { pg_sys::wal_segment_size } as u64;
+        let segno = page.0 / segment_size;
+        if !self.open_segment(state, OpenSegment { segno, tli: self.tli }) {
+            return false;
+        }
+        let Some(to) = self.window.get_mut(from..len) else { return false };
+        let mut error = MaybeUninit::<pg_sys::WALReadError>::zeroed();
+        // SAFETY: WALRead (access/transam/xlogreader.c) fills exactly the
+        // buffer it is given and uses the segment that is open; on failure it
+        // fills `error`, which WALReadRaiseError turns into an ERROR.
+        unsafe {
+            let done = pg_sys::WALRead(
+                state,
+                to.as_mut_ptr().cast(),
+                page.0 + from as u64,
+                to.len(),
+                self.tli,
+                error.as_mut_ptr(),
+            );
+            // An open file that was recycled meanwhile holds other WAL: only
+            // now is it known whether what was read is what was asked for.
+            if segno <= pg_sys::XLogGetLastRemovedSegno() {
+                self.refusal = Some(NoRecord::Removed(segno));
+                return false;
+            }
+            if !done {
+                pg_sys::WALReadRaiseError(error.as_mut_ptr());
+            }
+            done
+        }
+    }
+
+    /// Have the right file open in the reader. Opened here and not in the
+    /// `segment_open` callback, which could only raise an ERROR.
+    fn open_segment(&mut self, state: *mut pg_sys::XLogReaderState, want: OpenSegment) -> bool {
+        if self.open == Some(want) {
+            // SAFETY: the reader forgets the number when it meets an error
+            // (XLogReaderInvalReadState) but keeps the file open.
+            unsafe { (*state).seg.ws_segno = want.segno };
+            return true;
+        }
+        // SAFETY: the state is ours.
+        unsafe { self.forget_segment(state) };
+        // SAFETY: set once at server start.
+        let per_id = 0x1_0000_0000 / unsafe { pg_sys::wal_segment_size } as u64;
+        let path = format!(
+            "pg_wal/{:08X}{:08X}{:08X}\0",
+            want.tli,
+            want.segno / per_id,
+            want.segno % per_id
+        );
+        // SAFETY: BasicOpenFile (storage/file/fd.c) takes a C string and
+        // returns a descriptor or -1 with errno.
+        let fd = unsafe { pg_sys::BasicOpenFile(path.as_ptr().cast(), libc_o_rdonly()) };
+        if fd < 0 {
+            let errno = std::io::Error::last_os_error();
+            // SAFETY: reads shared memory under its spinlock.
+            let removed = unsafe { pg_sys::XLogGetLastRemovedSegno() };
+            self.refusal = Some(if errno.kind() != std::io::ErrorKind::NotFound {
+                NoRecord::Invalid(format!(
+                    "could not open file \"{}\": {errno}",
+                    path.trim_end_matches('\0')
+                ))
+            } else if want.segno <= removed {
+                NoRecord::Removed(want.segno)
+            } else {
+                NoRecord::Missing(want.segno, want.tli)
+            });
+            return false;
+        }
+        // SAFETY: the fields WALRead looks at (WALOpenSegment).
+        unsafe {
+            (*state).seg.ws_file = fd;
+            (*state).seg.ws_segno = want.segno;
+            (*state).seg.ws_tli = want.tli;
+        }
+        self.open = Some(want);
+        true
+    }
+
+    /// Close the open segment, if any.
+    ///
+    /// # Safety
+    /// `state` must be the reader this source belongs to.
+    pub(super) unsafe fn forget_segment(&mut self, state: *mut pg_sys::XLogReaderState) {
+        self.open = None;
+        // SAFETY: wal_segment_close closes the descriptor and marks it closed.
+        unsafe {
+            if (*state).seg.ws_file >= 0 {
+                pg_sys::wal_segment_close(state);
+            }
+        }
+    }
+}
+
+/// `O_RDONLY`, which is 0 everywhere.
+const fn libc_o_rdonly() -> i32 {
+    0
+}

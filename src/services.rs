@@ -1,0 +1,102 @@
+//! What walker offers to plugins in any process: the table behind the
+//! rendezvous variable `walker_services`.
+
+use crate::{shared, worker};
+use core::ffi::{CStr, c_char, c_int, c_void};
+use core::sync::atomic::Ordering::Relaxed;
+use pgrx::prelude::*;
+use walker_plugin::{ABI_VERSION, SERVICES_RENDEZVOUS, WalkerServices};
+
+static SERVICES: WalkerServices = WalkerServices {
+    abi_version: ABI_VERSION,
+    struct_size: size_of::<WalkerServices>() as u32,
+    shared_area: Some(shared_area),
+    shared_free: Some(shared_free),
+    applied_lsn: Some(applied_lsn),
+    log: Some(log),
+    wake: Some(wake),
+};
+
+/// Publish the table. In the postmaster, so that every process inherits it.
+pub fn init() {
+    // SAFETY: the slot is stable for the process (utils/fmgr/dfmgr.c); the
+    // table is a static of a library that is never unloaded.
+    unsafe {
+        let slot = pg_sys::find_rendezvous_variable(SERVICES_RENDEZVOUS.as_ptr());
+        *slot = (&raw const SERVICES).cast_mut().cast::<c_void>();
+    }
+}
+
+/// # Safety
+/// `ptr` must be NULL or a C string that outlives the call.
+unsafe fn text<'a>(ptr: *const c_char) -> &'a str {
+    if ptr.is_null() {
+        return "";
+    }
+    // SAFETY: the caller's promise.
+    unsafe { CStr::from_ptr(ptr) }.to_str().unwrap_or("")
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn shared_area(
+    name: *const c_char,
+    size: usize,
+    actual: *mut usize,
+) -> *mut c_void {
+    // Only the worker reserves: it is the one process that decides about the
+    // room, and a backend must not be able to use it up.
+    let size = if worker::is_worker() { size } else { 0 };
+    // SAFETY: the contract of WalkerServices::shared_area.
+    let area = shared::lend(unsafe { text(name) }, size);
+    // SAFETY: as above; `actual` may be NULL.
+    if let Some(actual) = unsafe { actual.as_mut() } {
+        *actual = area.map_or(0, |a| a.size);
+    }
+    area.map_or(core::ptr::null_mut(), |a| a.start.cast())
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn shared_free() -> usize {
+    shared::control().map_or(0, |c| c.areas.free())
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn applied_lsn(plugin: *const c_char) -> u64 {
+    // SAFETY: the contract of WalkerServices::applied_lsn.
+    let name = unsafe { text(plugin) };
+    let Some(control) = shared::control() else { return 0 };
+    let found = control.configured().iter().find(|p| control.text(&p.name) == name);
+    found.map_or(0, |p| p.applied_lsn.load(Relaxed))
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn log(elevel: c_int, plugin: *const c_char, message: *const c_char) {
+    // SAFETY: the contract of WalkerServices::log.
+    let (plugin, message) = unsafe { (text(plugin), text(message)) };
+    // An ERROR is not a log message: a plugin raises its own.
+    let level = if elevel >= PgLogLevel::ERROR as c_int {
+        PgLogLevel::WARNING
+    } else {
+        PgLogLevel::from(elevel as isize)
+    };
+    let lsn = shared::control().map_or(0, |c| c.applied_lsn.load(Relaxed));
+    ereport!(
+        level,
+        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+        format!("walker plugin \"{plugin}\": {message}"),
+        format!("Position of the worker: {}.", walker_plugin::wal::Lsn(lsn))
+    );
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn wake() {
+    worker::wake();
+}
+
+/// Wake the backends in `walker_wait`, if there are any.
+pub fn wake_waiters(control: &shared::Control) {
+    if control.waiters.load(Relaxed) != 0 {
+        // SAFETY: initialised when shared memory was built.
+        unsafe { pg_sys::ConditionVariableBroadcast(control.applied_cv()) };
+    }
+}

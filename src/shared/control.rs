@@ -1,0 +1,244 @@
+//! The control block: what the worker shows of itself and of its plugins.
+
+use super::Text;
+use super::area::AreaDirectory;
+use crate::guc::{MAX_NAME, MAX_PLUGINS};
+use core::cell::UnsafeCell;
+use core::sync::atomic::{
+    AtomicI32, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed,
+};
+use pgrx::pg_sys;
+
+/// What the worker is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum WorkerState {
+    /// No process.
+    NotRunning = 0,
+    /// Loading plugins, finding the start.
+    Starting = 1,
+    /// Reading WAL that was written before it came.
+    CatchingUp = 2,
+    /// Reading WAL as it is written.
+    Streaming = 3,
+    /// All WAL is read, waiting for more.
+    Waiting = 4,
+    /// The last process ended by an error; the next one is due.
+    Failed = 5,
+}
+
+impl WorkerState {
+    /// The state as SQL shows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            WorkerState::NotRunning => "not running",
+            WorkerState::Starting => "starting",
+            WorkerState::CatchingUp => "catching up",
+            WorkerState::Streaming => "streaming",
+            WorkerState::Waiting => "waiting",
+            WorkerState::Failed => "failed",
+        }
+    }
+
+    fn from_u32(n: u32) -> WorkerState {
+        match n {
+            1 => WorkerState::Starting,
+            2 => WorkerState::CatchingUp,
+            3 => WorkerState::Streaming,
+            4 => WorkerState::Waiting,
+            5 => WorkerState::Failed,
+            _ => WorkerState::NotRunning,
+        }
+    }
+}
+
+/// What became of a configured plugin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum PluginState {
+    /// Not yet looked at.
+    Unknown = 0,
+    /// Receives records.
+    Running = 1,
+    /// Its library could not be used.
+    LoadFailed = 2,
+    /// Failed three times at one record; left out until `walker_restart()`.
+    Quarantined = 3,
+}
+
+impl PluginState {
+    /// The state as SQL shows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            PluginState::Unknown => "unknown",
+            PluginState::Running => "running",
+            PluginState::LoadFailed => "failed to load",
+            PluginState::Quarantined => "quarantined",
+        }
+    }
+
+    /// From its number in shared memory.
+    pub fn from_u32(n: u32) -> PluginState {
+        match n {
+            1 => PluginState::Running,
+            2 => PluginState::LoadFailed,
+            3 => PluginState::Quarantined,
+            _ => PluginState::Unknown,
+        }
+    }
+}
+
+/// Status of one configured plugin. Positions are LSNs, 0 for none.
+#[repr(C)]
+pub struct PluginStatus {
+    /// Its name in `walker.plugins`.
+    pub name: Text<{ MAX_NAME + 1 }>,
+    /// The file the library was loaded from.
+    pub library: Text<256>,
+    /// [`PluginState`]
+    pub state: AtomicU32,
+    /// ABI version it declares.
+    pub abi_version: AtomicU32,
+    /// Where delivery began.
+    pub start_lsn: AtomicU64,
+    /// Up to where records were delivered.
+    pub applied_lsn: AtomicU64,
+    /// Up to where its state is durable.
+    pub durable_lsn: AtomicU64,
+    /// Records delivered since the server started.
+    pub records: AtomicU64,
+    /// Nanoseconds in its callbacks, by sampling.
+    pub time_ns: AtomicU64,
+    /// Errors since the server started.
+    pub errors: AtomicU64,
+    /// The last error.
+    pub last_error: Text<512>,
+    /// The record at which it happened.
+    pub last_error_lsn: AtomicU64,
+    /// Failures in a row at `last_error_lsn`.
+    pub failures: AtomicU32,
+}
+
+/// Counters of one resource manager.
+#[repr(C)]
+pub struct RmgrStats {
+    /// Records.
+    pub records: AtomicU64,
+    /// Bytes of whole records, images included.
+    pub bytes: AtomicU64,
+    /// Bytes of page images.
+    pub fpi_bytes: AtomicU64,
+}
+
+/// The head of walker's shared memory.
+#[repr(C)]
+pub struct Control {
+    lock: AtomicPtr<pg_sys::LWLock>,
+    applied_cv: UnsafeCell<pg_sys::ConditionVariable>,
+    /// Backends in `walker_wait`.
+    pub waiters: AtomicU32,
+
+    /// Process ID of the worker, 0 if there is none.
+    pub pid: AtomicI32,
+    state: AtomicU32,
+    /// Worker processes started since the server started.
+    pub starts: AtomicU64,
+    /// When the state last changed from or to a running process.
+    pub since: AtomicI64,
+    /// Timeline the worker reads.
+    pub timeline: AtomicU32,
+    /// Counting of records began here.
+    pub counted_from_lsn: AtomicU64,
+    /// Records that begin before this are counted.
+    pub counted_to_lsn: AtomicU64,
+    /// End of the last record handed to all plugins.
+    pub applied_lsn: AtomicU64,
+    /// Where reading must stop: flush or replay position.
+    pub limit_lsn: AtomicU64,
+    /// When the worker last had nothing left to read.
+    pub caught_up_at: AtomicI64,
+    /// Bytes of WAL a second, lately.
+    pub rate: AtomicU64,
+    /// The last error of the worker itself.
+    pub last_error: Text<512>,
+    /// When it happened, 0 for never.
+    pub last_error_at: AtomicI64,
+    /// The last stretch of WAL that was lost.
+    pub gap_from: AtomicU64,
+    /// Its end.
+    pub gap_to: AtomicU64,
+    /// How many there were.
+    pub gaps: AtomicU64,
+    /// Set by `walker_restart()`.
+    pub restart_requested: AtomicU32,
+
+    /// Number of plugins in `plugins`.
+    pub n_plugins: AtomicU32,
+    /// The plugins, in order.
+    pub plugins: [PluginStatus; MAX_PLUGINS],
+    /// By resource manager ID.
+    pub rmgrs: [RmgrStats; 256],
+    /// The memory lent to plugins.
+    pub areas: AreaDirectory,
+}
+
+// SAFETY: everything is atomic but the condition variable, which PostgreSQL's
+// own functions access under its spinlock.
+unsafe impl Sync for Control {}
+
+impl Control {
+    /// # Safety
+    /// `ptr` must be zeroed shared memory that no other process uses yet.
+    pub(super) unsafe fn init(ptr: *mut Control, lock: *mut pg_sys::LWLock, lendable: usize) {
+        // SAFETY: the caller's promise; all-zero is a valid Control.
+        unsafe {
+            let control = &*ptr;
+            control.lock.store(lock, Relaxed);
+            pg_sys::ConditionVariableInit(control.applied_cv.get());
+            control.areas.init(size_of::<Control>().next_multiple_of(128), lendable);
+        }
+    }
+
+    /// The worker's state.
+    pub fn state(&self) -> WorkerState {
+        WorkerState::from_u32(self.state.load(Relaxed))
+    }
+
+    /// Show a new state.
+    pub fn set_state(&self, state: WorkerState) {
+        self.state.store(state as u32, Relaxed);
+    }
+
+    /// The condition variable broadcast when `applied_lsn` moved and somebody
+    /// waits.
+    pub fn applied_cv(&self) -> *mut pg_sys::ConditionVariable {
+        self.applied_cv.get()
+    }
+
+    /// Status of the plugins that are configured.
+    pub fn configured(&self) -> &[PluginStatus] {
+        let n = (self.n_plugins.load(Relaxed) as usize).min(MAX_PLUGINS);
+        &self.plugins[..n]
+    }
+
+    /// Read a text.
+    pub fn text<const N: usize>(&self, text: &Text<N>) -> String {
+        self.locked(pg_sys::LWLockMode::LW_SHARED, || text.get())
+    }
+
+    /// Write a text, cut to its size.
+    pub fn set_text<const N: usize>(&self, text: &Text<N>, value: &str) {
+        self.locked(pg_sys::LWLockMode::LW_EXCLUSIVE, || text.set(value));
+    }
+
+    /// Run `f`, which must neither fail nor wait, under the lock.
+    pub(super) fn locked<R>(&self, mode: pg_sys::LWLockMode::Type, f: impl FnOnce() -> R) -> R {
+        let lock = self.lock.load(Relaxed);
+        // SAFETY: the lock of our tranche, set before any reader exists.
+        unsafe { pg_sys::LWLockAcquire(lock, mode) };
+        let result = f();
+        // SAFETY: acquired above, by this process.
+        unsafe { pg_sys::LWLockRelease(lock) };
+        result
+    }
+}

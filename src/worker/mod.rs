@@ -1,0 +1,84 @@
+//! The background worker: a loop one can read in a minute.
+
+mod failure;
+mod positions;
+mod run;
+mod signals;
+mod wait;
+
+use crate::shared;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime};
+use pgrx::prelude::*;
+use std::time::Duration;
+
+/// Seconds the postmaster waits before it starts the worker again.
+const RESTART_SECONDS: u64 = 5;
+
+static IS_WORKER: AtomicBool = AtomicBool::new(false);
+
+/// Register the worker. Only while libraries are preloaded.
+pub fn register() {
+    BackgroundWorkerBuilder::new("walker")
+        .set_type("walker")
+        .set_library("walker")
+        .set_function("walker_main")
+        .enable_shmem_access(None)
+        .enable_spi_access()
+        // After enable_spi_access, which would set a start time that never
+        // comes on a standby.
+        .set_start_time(BgWorkerStartTime::ConsistentState)
+        .set_restart_time(Some(Duration::from_secs(RESTART_SECONDS)))
+        .load();
+}
+
+/// Whether this process is the worker.
+pub fn is_worker() -> bool {
+    IS_WORKER.load(Relaxed)
+}
+
+/// Set the worker's latch, from any process.
+pub fn wake() {
+    let Some(control) = shared::control() else { return };
+    let pid = control.pid.load(Relaxed);
+    if pid == 0 {
+        return;
+    }
+    // SAFETY: BackendPidGetProc (storage/ipc/procarray.c) returns an entry of
+    // the process array or NULL; setting the latch of a process that has just
+    // gone is harmless.
+    unsafe {
+        let proc = pg_sys::BackendPidGetProc(pid);
+        if !proc.is_null() {
+            pg_sys::SetLatch(&raw mut (*proc).procLatch);
+        }
+    }
+}
+
+/// Where the postmaster starts the worker.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn walker_main(_arg: pg_sys::Datum) {
+    IS_WORKER.store(true, Relaxed);
+    signals::install();
+    // SAFETY: no database, bootstrap superuser: see InitPostgres in
+    // utils/init/postinit.c. Without a database we are in nobody's way, with
+    // InitPostgres we take part in ProcSignal barriers.
+    unsafe {
+        pg_sys::BackgroundWorkerInitializeConnection(core::ptr::null(), core::ptr::null(), 0);
+    }
+    let Some(control) = shared::control() else {
+        ereport!(ERROR, PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, "walker has no shared memory");
+    };
+    failure::watch_exit();
+    // Nothing of the control block is left half-changed by an unwind: it is
+    // numbers.
+    let control = std::panic::AssertUnwindSafe(control);
+    PgTryBuilder::new(|| run::run(*control))
+        .catch_others(|error| failure::report(*control, error))
+        .execute();
+    // Exit code 1: the postmaster starts us again unless it is shutting down.
+    // Code 0 would be taken as "done for good".
+    // SAFETY: ends the process the regular way.
+    unsafe { pg_sys::proc_exit(1) };
+}

@@ -1,0 +1,241 @@
+//! Which plugins run, and from where each of them gets records.
+#![allow(ffi_unwind_calls, reason = "every callback goes through `call`, which guards it")]
+
+use crate::guc::{self, MAX_PLUGINS};
+use crate::plugin::dispatch::current;
+use crate::plugin::{DispatchTable, LoadedPlugin, load};
+use crate::reader::redo_pointer;
+use crate::shared::{Control, PluginState};
+use core::sync::atomic::Ordering::Relaxed;
+use pgrx::prelude::*;
+use walker_plugin::WalkerCallbacks;
+use walker_plugin::wal::Lsn;
+
+/// A plugin with as many failures in a row at one record is left out.
+const MAX_FAILURES: u32 = 3;
+
+/// The plugins of this worker process.
+pub struct Plugins {
+    running: Vec<(u32, LoadedPlugin)>,
+    /// By plugin index: records that end at or before are not delivered.
+    pub positions: [u64; MAX_PLUGINS],
+    /// Callbacks by resource manager ID.
+    pub table: DispatchTable,
+}
+
+impl Plugins {
+    /// Load what is configured, start it, and find out from where.
+    pub fn start(control: &Control) -> Plugins {
+        let names = guc::plugins();
+        adopt_names(control, &names);
+        let mut running = Vec::new();
+        for (index, name) in names.iter().enumerate() {
+            let Some(plugin) = load_one(control, index, name) else { continue };
+            running.push((index as u32, plugin));
+        }
+        let table = DispatchTable::build(running.iter().map(|(i, p)| (*i, p)));
+        let mut plugins = Plugins { running, positions: [0; MAX_PLUGINS], table };
+        plugins.start_up(control);
+        plugins
+    }
+
+    fn start_up(&mut self, control: &Control) {
+        for (index, plugin) in &self.running {
+            let status = &control.plugins[*index as usize];
+            let resume = Lsn(status.applied_lsn.load(Relaxed));
+            let callbacks = &plugin.callbacks;
+            if let Some(startup) = callbacks.startup_cb {
+                // SAFETY: the plugin's own callback, as include/walker.h says.
+                call(*index, 1, resume, || unsafe { startup() });
+            }
+            let start = match callbacks.start_lsn_cb {
+                // A plugin with state of its own knows; without any, it begins
+                // where every page that matters still has its image in WAL.
+                // SAFETY: as above.
+                Some(start_lsn) => match call(*index, 2, resume, || unsafe { start_lsn() }) {
+                    0 => redo_pointer(),
+                    lsn => Lsn(lsn),
+                },
+                None if resume.is_valid() => resume,
+                None => redo_pointer(),
+            };
+            self.positions[*index as usize] = start.0;
+            status.start_lsn.store(start.0, Relaxed);
+            status.applied_lsn.store(start.0, Relaxed);
+            status.state.store(PluginState::Running as u32, Relaxed);
+        }
+    }
+
+    /// Where reading must begin to serve all of them; `None` without plugins.
+    pub fn start_lsn(&self) -> Option<Lsn> {
+        self.running.iter().map(|(i, _)| Lsn(self.positions[*i as usize])).min()
+    }
+
+    /// All WAL up to `end` has been delivered: show it, and forget failures
+    /// that lie behind.
+    pub fn applied(&self, control: &Control, end: Lsn) {
+        for (index, _) in &self.running {
+            let status = &control.plugins[*index as usize];
+            // A plugin whose own start lies ahead has not seen less.
+            let seen = end.0.max(self.positions[*index as usize]);
+            status.applied_lsn.store(seen, Relaxed);
+            if status.failures.load(Relaxed) != 0 && status.last_error_lsn.load(Relaxed) < end.0 {
+                status.failures.store(0, Relaxed);
+            }
+        }
+    }
+
+    /// Let every plugin do what it does between records.
+    pub fn poll(&self, end: Lsn) {
+        self.each(|c| c.poll_cb, 6, end, |poll| {
+            // SAFETY: the plugin's own callback, as include/walker.h says.
+            unsafe { poll(end.0) }
+        });
+    }
+
+    /// Let every plugin make its state durable.
+    pub fn flush(&self, control: &Control, upto: Lsn) {
+        for (index, plugin) in &self.running {
+            let Some(flush) = plugin.callbacks.flush_cb else { continue };
+            let status = &control.plugins[*index as usize];
+            // A plugin that is ahead of the reader must not be told otherwise.
+            if upto.0 < self.positions[*index as usize] {
+                continue;
+            }
+            // SAFETY: as in `poll`.
+            let durable = call(*index, 3, upto, || unsafe { flush(upto.0) });
+            if durable != 0 {
+                status.durable_lsn.store(durable.min(upto.0), Relaxed);
+            }
+        }
+    }
+
+    /// Tell those it concerns that WAL was lost, and move them behind it.
+    pub fn gap(&mut self, from: Lsn, to: Lsn) {
+        for (index, plugin) in &self.running {
+            let position = &mut self.positions[*index as usize];
+            if *position >= to.0 {
+                continue;
+            }
+            let begin = Lsn(from.0.max(*position));
+            *position = to.0;
+            if let Some(gap) = plugin.callbacks.gap_cb {
+                // SAFETY: as in `poll`.
+                call(*index, 4, begin, || unsafe { gap(begin.0, to.0) });
+            }
+        }
+    }
+
+    /// Tell all that a new timeline begins.
+    pub fn timeline(&self, tli: u32, lsn: Lsn) {
+        self.each(|c| c.timeline_cb, 5, lsn, |timeline| {
+            // SAFETY: as in `poll`.
+            unsafe { timeline(tli, lsn.0) }
+        });
+    }
+
+    /// The worker leaves.
+    pub fn shut_down(&self, end: Lsn) {
+        self.each(|c| c.shutdown_cb, 7, end, |shutdown| {
+            // SAFETY: as in `poll`.
+            unsafe { shutdown() }
+        });
+    }
+
+    fn each<F: Copy>(
+        &self,
+        member: impl Fn(&WalkerCallbacks) -> Option<F>,
+        name: u32,
+        lsn: Lsn,
+        run: impl Fn(F),
+    ) {
+        for (index, plugin) in &self.running {
+            if let Some(f) = member(&plugin.callbacks) {
+                call(*index, name, lsn, || run(f));
+            }
+        }
+    }
+
+    /// Names of the running plugins, for the log.
+    pub fn names(&self) -> String {
+        let names: Vec<_> = self.running.iter().map(|(_, p)| p.name.to_string_lossy()).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    }
+}
+
+/// Call a plugin; an ERROR from it becomes our panic, with the callback still
+/// marked as running.
+fn call<R>(plugin: u32, callback: u32, lsn: Lsn, f: impl FnOnce() -> R) -> R {
+    current::enter(plugin, callback, lsn);
+    // SAFETY: `f` does nothing but the call.
+    let result = unsafe { pg_sys::ffi::pg_guard_ffi_boundary(f) };
+    current::leave();
+    result
+}
+
+/// Make the status rows those of the configured plugins. Rows that keep their
+/// plugin keep their counters.
+fn adopt_names(control: &Control, names: &[String]) {
+    let old: Vec<String> = control.configured().iter().map(|p| control.text(&p.name)).collect();
+    let changed = old != names;
+    for (status, name) in control.plugins.iter().zip(names) {
+        if changed && control.text(&status.name) != *name {
+            for n in [
+                &status.start_lsn,
+                &status.applied_lsn,
+                &status.durable_lsn,
+                &status.records,
+                &status.time_ns,
+                &status.errors,
+                &status.last_error_lsn,
+            ] {
+                n.store(0, Relaxed);
+            }
+            control.set_text(&status.name, name);
+            control.set_text(&status.library, "");
+            control.set_text(&status.last_error, "");
+            status.abi_version.store(0, Relaxed);
+        }
+        if changed {
+            // A new list is a new try.
+            status.failures.store(0, Relaxed);
+        }
+    }
+    control.n_plugins.store(names.len() as u32, Relaxed);
+}
+
+fn load_one(control: &Control, index: usize, name: &str) -> Option<LoadedPlugin> {
+    let status = &control.plugins[index];
+    if status.failures.load(Relaxed) >= MAX_FAILURES {
+        status.state.store(PluginState::Quarantined as u32, Relaxed);
+        ereport!(
+            WARNING,
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!(
+                "walker plugin \"{name}\" failed {MAX_FAILURES} times at {}, it is quarantined",
+                Lsn(status.last_error_lsn.load(Relaxed))
+            ),
+            "The other plugins go on. SELECT walker_restart() lifts the quarantine."
+        );
+        return None;
+    }
+    match load(name) {
+        Ok(plugin) => {
+            control.set_text(&status.library, &plugin.library);
+            status.abi_version.store(plugin.abi_version, Relaxed);
+            Some(plugin)
+        }
+        Err(error) => {
+            let message = error.to_string();
+            status.state.store(PluginState::LoadFailed as u32, Relaxed);
+            control.set_text(&status.last_error, &message);
+            ereport!(
+                WARNING,
+                PgSqlErrorCode::ERRCODE_UNDEFINED_FILE,
+                format!("could not load walker plugin \"{name}\""),
+                message
+            );
+            None
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! The worker's loop.
+
+use super::positions::Plugins;
+use super::wait::Waiter;
+use super::{failure, signals};
+use crate::{compat, guc};
+use crate::plugin::dispatch::{BatchEnd, BatchInput, BatchStats, run_batch};
+use crate::reader::{Limit, NoRecord, Reader, current_limit, redo_pointer};
+use crate::services;
+use crate::shared::{Control, WorkerState};
+use core::sync::atomic::Ordering::Relaxed;
+use pgrx::prelude::*;
+use std::ffi::CString;
+use std::time::{Duration, Instant};
+use walker_plugin::wal::Lsn;
+
+/// Pause before WAL that could not be read is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+/// WAL that stays unreadable for so long is given up.
+const GIVE_UP: Duration = Duration::from_secs(10);
+/// Reading less than this behind the limit is "streaming".
+const NEAR: u64 = 16 * 1024 * 1024;
+
+struct Worker<'a> {
+    control: &'a Control,
+    plugins: Plugins,
+    reader: Reader,
+    stats: Box<BatchStats>,
+    record_context: pg_sys::MemoryContext,
+    waiter: Waiter,
+    /// Plugins' state was last made durable at this position,
+    flushed: Lsn,
+    /// with this redo pointer.
+    redo: Lsn,
+    timeline: u32,
+    trouble_since: Option<Instant>,
+    /// An incomplete record: do not try again before the limit is here.
+    not_before: Lsn,
+    rate: Rate,
+}
+
+/// Read WAL until asked to stop.
+pub fn run(control: &Control) {
+    control.since.store(failure::now(), Relaxed);
+    // SAFETY: set by the postmaster before it starts us.
+    control.pid.store(unsafe { pg_sys::MyProcPid }, Relaxed);
+    control.set_state(WorkerState::Starting);
+    control.starts.fetch_add(1, Relaxed);
+    control.restart_requested.store(0, Relaxed);
+
+    let plugins = Plugins::start(control);
+    let start = plugins.start_lsn().unwrap_or_else(redo_pointer);
+    begin_counting(control, start);
+    ereport!(
+        LOG,
+        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+        format!("walker started at {start}, plugins: {}", plugins.names())
+    );
+    let mut worker = Worker {
+        control,
+        plugins,
+        reader: Reader::new(start),
+        stats: BatchStats::new(),
+        record_context: record_context(),
+        waiter: Waiter::new(),
+        flushed: start,
+        redo: redo_pointer(),
+        timeline: 0,
+        trouble_since: None,
+        not_before: Lsn(0),
+        rate: Rate::new(),
+    };
+    worker.publish();
+    while worker.step() {}
+    worker.leave();
+}
+
+impl Worker<'_> {
+    /// One turn; false when it is time to leave.
+    fn step(&mut self) -> bool {
+        signals::serve();
+        if signals::shutdown_requested() || self.must_restart() {
+            return false;
+        }
+        let limit = current_limit();
+        self.control.limit_lsn.store(limit.lsn.0, Relaxed);
+        if limit.lsn <= self.reader.end() || limit.lsn < self.not_before {
+            self.idle(limit);
+            return true;
+        }
+        self.reader.set_limit(limit);
+        self.waiter.saw_wal();
+        let end = self.batch(limit);
+        self.publish();
+        self.show_state(limit);
+        self.plugins.poll(self.reader.end());
+        match end {
+            BatchEnd::Full | BatchEnd::EndOfWal | BatchEnd::Interrupted => self.trouble_since = None,
+            BatchEnd::NoRecord(why) => self.no_record(why),
+        }
+        self.flush_if_due();
+        true
+    }
+
+    fn batch(&mut self, limit: Limit) -> BatchEnd {
+        let input = BatchInput {
+            limit: limit.lsn,
+            count_from: Lsn(self.control.counted_to_lsn.load(Relaxed)),
+            positions: &self.plugins.positions,
+            record_context: self.record_context,
+        };
+        // SAFETY: switched back below, and by the guard on an error.
+        let old = unsafe { pg_sys::CurrentMemoryContext };
+        let end = run_batch(&mut self.reader, &self.plugins.table, &input, &mut self.stats);
+        // SAFETY: as above.
+        unsafe { pg_sys::CurrentMemoryContext = old };
+        end
+    }
+
+    /// Nothing to read.
+    fn idle(&mut self, limit: Limit) {
+        self.control.set_state(WorkerState::Waiting);
+        self.control.caught_up_at.store(failure::now(), Relaxed);
+        self.show_title("waiting at");
+        self.plugins.poll(self.reader.end());
+        self.flush_if_due();
+        self.waiter.wait(limit.lsn, limit.in_recovery);
+    }
+
+    /// The configuration changed so that this process cannot serve it, or
+    /// somebody called `walker_restart()`.
+    fn must_restart(&self) -> bool {
+        if self.control.restart_requested.swap(0, Relaxed) != 0 {
+            return true;
+        }
+        if !signals::reload_requested() {
+            return false;
+        }
+        let before = guc::plugins();
+        // SAFETY: between two records; errors in the file are only logged.
+        unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
+        // Libraries cannot be unloaded: a new list needs a new process.
+        guc::plugins() != before
+    }
+
+    /// Show what the last batch did.
+    fn publish(&mut self) {
+        let end = self.reader.end();
+        let control = self.control;
+        for (to, from) in control.rmgrs.iter().zip(self.stats.rmgrs.iter_mut()) {
+            if from.records != 0 {
+                to.records.fetch_add(from.records, Relaxed);
+                to.bytes.fetch_add(from.bytes, Relaxed);
+                to.fpi_bytes.fetch_add(from.fpi_bytes, Relaxed);
+                *from = Default::default();
+            }
+        }
+        for (i, status) in control.plugins.iter().enumerate() {
+            status.records.fetch_add(core::mem::take(&mut self.stats.delivered[i]), Relaxed);
+            status.time_ns.fetch_add(core::mem::take(&mut self.stats.time_ns[i]), Relaxed);
+        }
+        control.counted_to_lsn.fetch_max(end.0, Relaxed);
+        self.plugins.applied(control, end);
+        let tli = self.reader.timeline();
+        if tli != 0 && tli != self.timeline {
+            if self.timeline != 0 {
+                self.plugins.timeline(tli, end);
+            }
+            self.timeline = tli;
+            control.timeline.store(tli, Relaxed);
+        }
+        self.rate.seen(control, end);
+        // Last: whoever sees this position sees all the rest.
+        control.applied_lsn.store(end.0, core::sync::atomic::Ordering::Release);
+        services::wake_waiters(control);
+    }
+
+    fn show_state(&mut self, limit: Limit) {
+        let behind = limit.lsn.bytes_since(self.reader.end());
+        let state = if behind > NEAR { WorkerState::CatchingUp } else { WorkerState::Streaming };
+        self.control.set_state(state);
+        if behind == 0 {
+            self.control.caught_up_at.store(failure::now(), Relaxed);
+        }
+        if self.rate.due_for_title() {
+            self.show_title(state.name());
+        }
+    }
+
+    fn show_title(&self, what: &str) {
+        if let Ok(title) = CString::new(format!("{what} {}", self.reader.end())) {
+            compat::set_ps_display(&title);
+        }
+    }
+
+    /// Make plugin state durable after a checkpoint, whose redo pointer lets
+    /// older WAL go, and after much WAL.
+    fn flush_if_due(&mut self) {
+        let redo = redo_pointer();
+        let end = self.reader.end();
+        let past_redo = redo != self.redo && end >= redo;
+        if past_redo || end.bytes_since(self.flushed) >= guc::flush_wal() {
+            self.flush();
+            self.redo = redo;
+        }
+    }
+
+    fn flush(&mut self) {
+        let end = self.reader.end();
+        self.plugins.flush(self.control, end);
+        self.flushed = end;
+    }
+
+    fn no_record(&mut self, why: NoRecord) {
+        match why {
+            NoRecord::Incomplete(need) => {
+                // Ask for a good deal more than the missing page, so that a
+                // huge record is not read over and over while it is written.
+                let read = need.bytes_since(self.reader.end());
+                self.not_before = Lsn(need.0 + (read / 2).min(NEAR));
+                self.wait_for_more(need);
+            }
+            NoRecord::Removed(segno) => self.lost(&format!("segment {segno} has been removed")),
+            NoRecord::Missing(segno, tli) => self.trouble(&format!(
+                "segment {segno} of timeline {tli} does not exist"
+            )),
+            NoRecord::Invalid(message) => self.trouble(&message),
+        }
+    }
+
+    /// An incomplete record: WAL that does not move is complete enough to try.
+    fn wait_for_more(&mut self, need: Lsn) {
+        let limit = current_limit();
+        if limit.lsn >= self.not_before {
+            return;
+        }
+        self.waiter.wait(limit.lsn, limit.in_recovery);
+        let now = current_limit();
+        if now.lsn == limit.lsn || now.lsn < need {
+            // No growth: be content with what was asked for.
+            self.not_before = need;
+        }
+    }
+
+    /// WAL cannot be read, which may pass: a segment that is being renamed at
+    /// a promotion, for one.
+    fn trouble(&mut self, message: &str) {
+        let since = *self.trouble_since.get_or_insert_with(|| {
+            ereport!(
+                WARNING,
+                PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
+                format!("walker could not read WAL at {}", self.reader.end()),
+                message.to_owned()
+            );
+            self.control.set_text(&self.control.last_error, message);
+            self.control.last_error_at.store(failure::now(), Relaxed);
+            Instant::now()
+        });
+        if since.elapsed() >= GIVE_UP && redo_pointer() > self.reader.end() {
+            self.lost(message);
+            return;
+        }
+        self.reader = Reader::new(self.reader.end());
+        self.waiter.sleep(RETRY);
+    }
+
+    /// WAL is gone for good: say so, tell the plugins, go on at the redo
+    /// pointer, from which on every changed page has its image.
+    fn lost(&mut self, message: &str) {
+        let from = self.reader.end();
+        let to = redo_pointer();
+        if to <= from {
+            self.waiter.sleep(RETRY);
+            return;
+        }
+        ereport!(
+            WARNING,
+            PgSqlErrorCode::ERRCODE_UNDEFINED_FILE,
+            format!("walker lost the WAL from {from} to {to}"),
+            format!("{message}. Reading goes on at the redo pointer of the last checkpoint.")
+        );
+        self.control.gap_from.store(from.0, Relaxed);
+        self.control.gap_to.store(to.0, Relaxed);
+        self.control.gaps.fetch_add(1, Relaxed);
+        self.plugins.gap(from, to);
+        self.reader = Reader::new(to);
+        self.not_before = Lsn(0);
+        self.trouble_since = None;
+        self.publish();
+    }
+
+    fn leave(&mut self) {
+        self.flush();
+        self.plugins.shut_down(self.reader.end());
+        ereport!(
+            LOG,
+            PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+            format!("walker stopped at {}", self.reader.end())
+        );
+    }
+}
+
+/// Count records from `start` on, or go on counting where the last process of
+/// this server stopped.
+fn begin_counting(control: &Control, start: Lsn) {
+    let counted_to = control.counted_to_lsn.load(Relaxed);
+    if counted_to == 0 || start.0 > counted_to {
+        for rmgr in &control.rmgrs {
+            rmgr.records.store(0, Relaxed);
+            rmgr.bytes.store(0, Relaxed);
+            rmgr.fpi_bytes.store(0, Relaxed);
+        }
+        control.counted_from_lsn.store(start.0, Relaxed);
+        control.counted_to_lsn.store(start.0, Relaxed);
+    }
+}
+
+/// The context that is current in the plugins' record callbacks.
+fn record_context() -> pg_sys::MemoryContext {
+    // SAFETY: a child of TopMemoryContext, for the life of the process.
+    unsafe {
+        pg_sys::AllocSetContextCreateInternal(
+            pg_sys::TopMemoryContext,
+            c"walker record".as_ptr(),
+            0,
+            8 * 1024,
+            8 * 1024 * 1024,
+        )
+    }
+}
+
+/// Bytes of WAL a second, and how often the process title changes.
+struct Rate {
+    since: Instant,
+    from: Lsn,
+    title: Instant,
+}
+
+impl Rate {
+    fn new() -> Rate {
+        Rate { since: Instant::now(), from: Lsn(0), title: Instant::now() }
+    }
+
+    fn seen(&mut self, control: &Control, end: Lsn) {
+        let elapsed = self.since.elapsed();
+        if elapsed >= Duration::from_secs(1) {
+            let bytes = if self.from.is_valid() { end.bytes_since(self.from) } else { 0 };
+            control.rate.store((bytes as f64 / elapsed.as_secs_f64()) as u64, Relaxed);
+            self.since = Instant::now();
+            self.from = end;
+        }
+    }
+
+    fn due_for_title(&mut self) -> bool {
+        let due = self.title.elapsed() >= Duration::from_secs(1);
+        if due {
+            self.title = Instant::now();
+        }
+        due
+    }
+}

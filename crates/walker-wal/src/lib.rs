@@ -13,7 +13,9 @@ mod error;
 pub mod heap;
 pub mod heap2;
 pub mod inval;
+pub mod lsn;
 pub mod page;
+pub mod raw;
 mod record;
 mod ser;
 

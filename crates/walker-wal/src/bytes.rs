@@ -91,6 +91,43 @@ impl<'a> Reader<'a> {
         self.array().map(RelFileLocator::from_bytes)
     }
 
+    /// A count, which C has as `int`.
+    #[inline]
+    pub(crate) fn count(&mut self) -> Result<usize, WalError> {
+        let n = self.u32()?;
+        if n > i32::MAX as u32 {
+            return Err(WalError::Invalid {
+                what: self.what,
+                value: n.into(),
+            });
+        }
+        Ok(n as usize)
+    }
+
+    /// A length, which C has as `Size`.
+    pub(crate) fn size(&mut self) -> Result<usize, WalError> {
+        let n = self.u64()?;
+        usize::try_from(n).or(Err(WalError::Invalid {
+            what: self.what,
+            value: n,
+        }))
+    }
+
+    /// A zero-terminated string, without its end.
+    pub(crate) fn c_string(&mut self) -> Result<&'a [u8], WalError> {
+        let len = self.rest.iter().position(|b| *b == 0);
+        let text = self.bytes(len.ok_or_else(|| self.truncated(self.rest.len() + 1))?)?;
+        self.skip(1)?;
+        Ok(text)
+    }
+
+    /// Skips padding up to a multiple of `align` bytes from the beginning of
+    /// `whole`, the bytes this reader began with.
+    pub(crate) fn align_to(&mut self, align: usize, whole: &[u8]) -> Result<(), WalError> {
+        let at = whole.len().saturating_sub(self.rest.len());
+        self.skip(at.next_multiple_of(align) - at)
+    }
+
     /// Padding is not compared with zero: the server writes what was there.
     #[inline]
     pub(crate) fn skip(&mut self, n: usize) -> Result<(), WalError> {

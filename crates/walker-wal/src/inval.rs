@@ -122,13 +122,7 @@ pub type InvalMessages<'a> = List<'a, InvalMessage>;
 impl<'a> List<'a, InvalMessage> {
     /// A count (`int nmsgs`), then that many messages.
     pub(crate) fn read(r: &mut Reader<'a>) -> Result<InvalMessages<'a>, WalError> {
-        let n = r.u32()?;
-        if n > i32::MAX as u32 {
-            return Err(WalError::Invalid {
-                what: "nmsgs",
-                value: n.into(),
-            });
-        }
-        r.list(n as usize)
+        let n = r.count()?;
+        r.list(n)
     }
 }

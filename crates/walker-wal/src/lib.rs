@@ -14,10 +14,17 @@ pub mod heap;
 pub mod heap2;
 pub mod inval;
 pub mod lsn;
+pub mod misc;
+pub mod multixact;
 pub mod page;
+pub mod payload;
 pub mod raw;
 mod record;
 mod ser;
+pub mod standby;
+pub mod storage;
+pub mod xact;
+pub mod xlog;
 
 pub use addr::{
     BLCKSZ, BlockNumber, ForkNumber, Lsn, Major, OffsetNumber, ParseLsnError, RelFileLocator,
@@ -26,4 +33,5 @@ pub use addr::{
 pub use bytes::{Fixed, List, ListIter, OffsetList, U32List};
 pub use error::WalError;
 pub use page::{HeapPage, LinePointer};
+pub use payload::{Described, Payload, decode};
 pub use record::{Block, Compression, Image, Record};

@@ -13,6 +13,7 @@ mod export;
 mod plugin;
 mod record;
 mod services;
+pub mod sql;
 
 pub use abi::{
     ABI_VERSION, RecordCallback, WalkerCallbacks, WalkerPluginAbi, WalkerServices,

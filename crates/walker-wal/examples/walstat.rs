@@ -24,7 +24,7 @@ fn load(dir: &Path, first: &str) -> Result<(Vec<u8>, Lsn), Box<dyn Error>> {
     let seg = u64::from_str_radix(first.get(16..24).ok_or("name")?, 16)?;
     Ok((
         bytes,
-        Lsn(log << 32 | seg * u64::from(DEFAULT_SEGMENT_SIZE)),
+        Lsn((log << 32) + seg * u64::from(DEFAULT_SEGMENT_SIZE)),
     ))
 }
 

@@ -106,6 +106,12 @@ impl<'a> WalReader<'a> {
             },
         };
         let (assembled, end) = loop {
+            if at.page_offset() == 0 {
+                // The record before filled its page; this one begins behind
+                // the header.
+                at.0 =
+                    at.0.saturating_add(at.page_header_size(self.segment_size) as u64);
+            }
             match self.assemble(at)? {
                 (Assembled::GivenUp(page), _) => {
                     self.prev = Lsn::INVALID;
@@ -218,7 +224,6 @@ impl<'a> WalReader<'a> {
             return Ok((Assembled::End, at));
         };
         let offset = match at.page_offset() {
-            0 => head.size,
             n if n >= head.size => n,
             n => return Err(fail(at, bad("record pointer", n as u64))),
         };

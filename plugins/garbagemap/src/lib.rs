@@ -1,1 +1,36 @@
-//! placeholder
+//! garbagemap: a live, exact map of dead tuples per block range.
+//!
+//! One library with two faces. In walker's worker it is a plugin that keeps a
+//! ledger of dead line pointers and shows its counters in shared memory. In
+//! every other process it is an extension whose functions read those counters,
+//! or scan a table to tell the truth independently of them.
+#![deny(ffi_unwind_calls)]
+
+mod area;
+mod compat;
+mod error;
+mod forks;
+mod guc;
+mod privilege;
+mod relation;
+mod rows;
+mod scan;
+mod sql;
+
+use pgrx::prelude::*;
+
+pg_module_magic!(name = c"garbagemap", version = c"0.1.0");
+
+extension_sql_file!("../sql/functions.sql", name = "functions");
+extension_sql_file!("../sql/views.sql", name = "views", requires = ["functions"]);
+extension_sql_file!(
+    "../sql/privileges.sql",
+    name = "privileges",
+    requires = ["views"]
+);
+
+/// Called by the server when it loads the library.
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    guc::init();
+}

@@ -1,0 +1,140 @@
+-- The functions. Those in C are in src/sql/.
+
+CREATE FUNCTION garbage_summary(
+    rel regclass,
+    OUT rangeno int,
+    OUT freespace bigint,
+    OUT n_tuples bigint,
+    OUT n_dead_tuples bigint,
+    OUT n_all_visible bigint)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'garbage_summary_wrapper';
+
+COMMENT ON FUNCTION garbage_summary(regclass) IS
+    'garbage per garbagemap.summary_size blocks, by reading the table';
+
+CREATE FUNCTION gs(
+    rel regclass,
+    OUT rangeno int,
+    OUT freespace bigint,
+    OUT n_tuples bigint,
+    OUT n_dead_tuples bigint,
+    OUT n_all_visible bigint,
+    OUT dead_tuple_ratio numeric)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT s.rangeno, s.freespace, s.n_tuples, s.n_dead_tuples, s.n_all_visible,
+           (s.n_dead_tuples::numeric / nullif(s.n_tuples, 0))::numeric(10,2)
+    FROM garbage_summary(rel) AS s;
+END;
+
+COMMENT ON FUNCTION gs(regclass) IS
+    'garbage_summary with the share of dead tuples in each range';
+
+CREATE FUNCTION gs_rank(
+    rel regclass,
+    OUT rownum bigint,
+    OUT percent_blocks numeric,
+    OUT rangeno int,
+    OUT freespace bigint,
+    OUT n_tuples bigint,
+    OUT n_dead_tuples bigint,
+    OUT n_all_visible bigint,
+    OUT dead_tuple_ratio numeric,
+    OUT percent numeric)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT row_number() OVER (ORDER BY g.n_dead_tuples DESC, g.rangeno),
+           (percent_rank() OVER (ORDER BY g.n_dead_tuples DESC) * 100)::numeric(10,2),
+           g.rangeno, g.freespace, g.n_tuples, g.n_dead_tuples, g.n_all_visible,
+           g.dead_tuple_ratio,
+           (sum(g.n_dead_tuples) OVER (ORDER BY g.n_dead_tuples DESC) * 100
+            / nullif(sum(g.n_dead_tuples) OVER (), 0))::numeric(10,2)
+    FROM gs(rel) AS g
+    ORDER BY g.n_dead_tuples DESC, g.rangeno;
+END;
+
+COMMENT ON FUNCTION gs_rank(regclass) IS
+    'ranges by dead tuples, most first, with the cumulated share';
+
+CREATE FUNCTION garbage_map(
+    rel regclass,
+    range_blocks int DEFAULT NULL,
+    OUT rangeno bigint,
+    OUT start_block bigint,
+    OUT end_block bigint,
+    OUT n_tuples bigint,
+    OUT n_dead_tuples bigint,
+    OUT n_dead_items bigint,
+    OUT n_all_visible bigint,
+    OUT freespace bigint,
+    OUT exact boolean)
+RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'garbage_map_wrapper';
+
+COMMENT ON FUNCTION garbage_map(regclass, int) IS
+    'garbage per block range, from the live map; the table is not read';
+
+CREATE FUNCTION garbage_verify(
+    rel regclass,
+    OUT rangeno bigint,
+    OUT start_block bigint,
+    OUT end_block bigint,
+    OUT map_dead bigint,
+    OUT scan_dead bigint,
+    OUT map_items bigint,
+    OUT scan_items bigint,
+    OUT exact boolean)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'garbage_verify_wrapper';
+
+COMMENT ON FUNCTION garbage_verify(regclass) IS
+    'ranges in which the live map and the table differ';
+
+CREATE FUNCTION garbage_map_totals(
+    rel oid,
+    OUT blocks bigint,
+    OUT n_tuples bigint,
+    OUT n_dead_tuples bigint,
+    OUT n_dead_items bigint,
+    OUT exact boolean,
+    OUT inexact_blocks bigint)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 1
+AS 'MODULE_PATHNAME', 'garbage_map_totals_wrapper';
+
+COMMENT ON FUNCTION garbage_map_totals(oid) IS
+    'implementation of the view garbage_tables';
+
+CREATE FUNCTION garbage_map_status(
+    OUT range_blocks bigint,
+    OUT relations bigint,
+    OUT known_blocks bigint,
+    OUT garbage_blocks bigint,
+    OUT n_dead_tuples bigint,
+    OUT n_dead_items bigint,
+    OUT pending_transactions bigint,
+    OUT memory_used bigint,
+    OUT memory_limit bigint,
+    OUT degraded_relations bigint,
+    OUT map_bytes bigint,
+    OUT map_pages bigint,
+    OUT map_pages_used bigint,
+    OUT overflowed_relations bigint,
+    OUT applied_lsn pg_lsn,
+    OUT state_lsn pg_lsn,
+    OUT state_saved_at timestamptz,
+    OUT images_checked bigint,
+    OUT image_mismatches bigint,
+    OUT unknown_records bigint)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 1
+AS 'MODULE_PATHNAME', 'garbage_map_status_wrapper';
+
+COMMENT ON FUNCTION garbage_map_status() IS
+    'implementation of the view garbage_status';

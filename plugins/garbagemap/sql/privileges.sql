@@ -1,0 +1,23 @@
+-- Where in a table the hot spots are is nobody's business by default. The
+-- functions check the same roles themselves; see src/privilege.rs.
+
+REVOKE ALL ON FUNCTION garbage_summary(regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION gs(regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION gs_rank(regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION garbage_verify(regclass) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION garbage_summary(regclass) TO pg_stat_scan_tables;
+GRANT EXECUTE ON FUNCTION gs(regclass) TO pg_stat_scan_tables;
+GRANT EXECUTE ON FUNCTION gs_rank(regclass) TO pg_stat_scan_tables;
+GRANT EXECUTE ON FUNCTION garbage_verify(regclass) TO pg_stat_scan_tables;
+
+REVOKE ALL ON FUNCTION garbage_map(regclass, int) FROM PUBLIC;
+REVOKE ALL ON FUNCTION garbage_map_totals(oid) FROM PUBLIC;
+REVOKE ALL ON garbage_tables FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION garbage_map(regclass, int) TO pg_stat_scan_tables, pg_read_all_stats;
+GRANT EXECUTE ON FUNCTION garbage_map_totals(oid) TO pg_stat_scan_tables, pg_read_all_stats;
+GRANT SELECT ON garbage_tables TO pg_stat_scan_tables, pg_read_all_stats;
+
+REVOKE ALL ON FUNCTION garbage_map_status() FROM PUBLIC;
+REVOKE ALL ON garbage_status FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION garbage_map_status() TO pg_monitor;
+GRANT SELECT ON garbage_status TO pg_monitor;

@@ -1,0 +1,23 @@
+//! Where the map is: a part of walker's shared memory.
+
+use crate::error::Error;
+use core::ffi::CStr;
+use garbagemap_core::map::MapReader;
+use std::sync::atomic::AtomicU64;
+
+/// The name under which the plugin reserves its part.
+pub const AREA_NAME: &CStr = c"garbagemap";
+
+/// The plugin's part of walker's shared memory, as any process sees it.
+fn map_area() -> Result<&'static [AtomicU64], Error> {
+    let services = walker_plugin::services().ok_or(Error::NotPreloaded)?;
+    services
+        .find_area(AREA_NAME)
+        .map(|area| area.words())
+        .ok_or(Error::NoMap)
+}
+
+/// The map, ready to be read.
+pub fn map() -> Result<MapReader<'static>, Error> {
+    MapReader::open(map_area()?).ok_or(Error::NoMap)
+}

@@ -1,0 +1,115 @@
+//! What can be wrong with a call, as the user sees it.
+
+use pgrx::PgLogLevel;
+use pgrx::PgSqlErrorCode::{self, *};
+use pgrx::pg_sys::panic::ErrorReport;
+
+/// Why a function refuses to answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("relation with OID {0} does not exist")]
+    NoSuchRelation(u32),
+    #[error("\"{name}\" is not a table")]
+    NotATable {
+        name: String,
+        kind: &'static str,
+        partitioned: bool,
+    },
+    #[error("table \"{name}\" does not use the access method \"heap\"")]
+    NotHeap { name: String },
+    #[error("temporary table \"{name}\" is not WAL-logged")]
+    Temporary { name: String },
+    #[error("unlogged table \"{name}\" is not WAL-logged")]
+    Unlogged { name: String },
+    #[error("cannot access temporary tables of other sessions")]
+    OtherTemporary,
+    #[error("walker must be loaded via \"shared_preload_libraries\"")]
+    NotPreloaded,
+    #[error("there is no garbage map on this server")]
+    NoMap,
+    #[error("permission denied for function {function}")]
+    Denied {
+        function: &'static str,
+        roles: &'static str,
+    },
+    #[error("invalid range size: {got} blocks")]
+    RangeBlocks { got: i32, recorded: u32 },
+    #[error("range number out of range")]
+    TooManyRanges,
+}
+
+impl Error {
+    fn sqlstate(&self) -> PgSqlErrorCode {
+        match self {
+            Error::NoSuchRelation(_) => ERRCODE_UNDEFINED_TABLE,
+            Error::NotATable { .. } => ERRCODE_WRONG_OBJECT_TYPE,
+            // The server says the same of what needs WAL and finds none.
+            Error::NotHeap { .. }
+            | Error::Temporary { .. }
+            | Error::Unlogged { .. }
+            | Error::OtherTemporary => ERRCODE_FEATURE_NOT_SUPPORTED,
+            Error::NotPreloaded | Error::NoMap => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Error::Denied { .. } => ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Error::RangeBlocks { .. } => ERRCODE_INVALID_PARAMETER_VALUE,
+            Error::TooManyRanges => ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        Some(match self {
+            Error::NotATable { kind, .. } => {
+                format!("This operation is not supported for {kind}.")
+            }
+            Error::Denied { roles, .. } => {
+                format!("Only roles with privileges of {roles} may call this function.")
+            }
+            Error::RangeBlocks { recorded, .. } => {
+                format!("The map is kept in ranges of {recorded} blocks.")
+            }
+            _ => return None,
+        })
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Error::NotATable {
+                partitioned: true, ..
+            } => "Name one of its partitions.".into(),
+            Error::Temporary { .. } | Error::Unlogged { .. } => {
+                "Use garbage_summary, which reads the table itself.".into()
+            }
+            Error::NotPreloaded => "Add walker to shared_preload_libraries, and garbagemap to \
+                                    walker.plugins, and restart the server."
+                .into(),
+            Error::NoMap => "Check that walker.plugins contains garbagemap; the view \
+                             walker_plugins shows whether it is running."
+                .into(),
+            Error::RangeBlocks { recorded, .. } => {
+                format!("Use {recorded} or a multiple of it.")
+            }
+            Error::TooManyRanges => "Use a larger garbagemap.summary_size.".into(),
+            _ => return None,
+        })
+    }
+}
+
+impl From<Error> for ErrorReport {
+    fn from(error: Error) -> ErrorReport {
+        let mut report = ErrorReport::new(error.sqlstate(), error.to_string(), "");
+        if let Some(detail) = error.detail() {
+            report = report.set_detail(detail);
+        }
+        if let Some(hint) = error.hint() {
+            report = report.set_hint(hint);
+        }
+        report
+    }
+}
+
+/// The end of every SQL function: an error becomes the server's ERROR. Nothing
+/// that needs dropping is left when this is called.
+pub fn or_raise(result: Result<(), Error>) {
+    if let Err(error) = result {
+        ErrorReport::from(error).report(PgLogLevel::ERROR);
+    }
+}

@@ -1,0 +1,179 @@
+//! Reading a table itself: the truth that the map is compared with.
+//!
+//! What is dead is decided exactly as pgstattuple does it: a tuple with
+//! storage that `SnapshotDirty` does not see, asked under a share lock on the
+//! buffer; see pgstat_heap in contrib/pgstattuple/pgstattuple.c. Asking sets
+//! hint bits, as any read does.
+
+use crate::relation::OpenTable;
+use pgrx::pg_sys;
+
+/// What is on a page, or on several.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PageCounts {
+    /// Tuples with storage, dead or alive.
+    pub tuples: u64,
+    /// Those of them that are dead.
+    pub dead: u64,
+    /// `LP_DEAD` line pointers.
+    pub items: u64,
+    /// Bytes that an insert could use.
+    pub freespace: u64,
+}
+
+impl std::ops::AddAssign for PageCounts {
+    fn add_assign(&mut self, other: PageCounts) {
+        self.tuples += other.tuples;
+        self.dead += other.dead;
+        self.items += other.items;
+        self.freespace += other.freespace;
+    }
+}
+
+/// A pinned, share-locked buffer.
+pub struct Buffer(pg_sys::Buffer);
+
+impl Buffer {
+    fn read(
+        table: &OpenTable,
+        fork: pg_sys::ForkNumber::Type,
+        blkno: u32,
+        mode: pg_sys::ReadBufferMode::Type,
+        strategy: pg_sys::BufferAccessStrategy,
+    ) -> Buffer {
+        // SAFETY: the relation is open. Should LockBuffer fail, the pin is
+        // released by the resource owner, as every pin on an error.
+        unsafe {
+            let buffer = pg_sys::ReadBufferExtended(table.rel(), fork, blkno, mode, strategy);
+            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+            Buffer(buffer)
+        }
+    }
+
+    /// Read a page of the visibility map or the free space map. These are
+    /// hints to the server: a damaged page reads as empty, as in vm_readbuf
+    /// and fsm_readbuf.
+    pub fn read_map_page(table: &OpenTable, fork: pg_sys::ForkNumber::Type, blkno: u32) -> Buffer {
+        let mode = pg_sys::ReadBufferMode::RBM_ZERO_ON_ERROR;
+        Buffer::read(table, fork, blkno, mode, std::ptr::null_mut())
+    }
+
+    fn page(&self) -> pg_sys::Page {
+        // SAFETY: pinned as long as `self` lives.
+        unsafe { pg_sys::BufferGetPage(self.0) }
+    }
+
+    /// Copy the page.
+    pub fn copy_to(&self, to: &mut [u8; pg_sys::BLCKSZ as usize]) {
+        // SAFETY: a page is BLCKSZ long, pinned, and locked against changes.
+        // Hints that may change under a share lock are copied with tears, as
+        // they are when the server writes a page out.
+        unsafe {
+            self.page()
+                .cast::<u8>()
+                .copy_to_nonoverlapping(to.as_mut_ptr(), to.len())
+        }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // On an error the server has released lock and pin, or will.
+        if !std::thread::panicking() {
+            // SAFETY: pinned and locked by us.
+            unsafe { pg_sys::UnlockReleaseBuffer(self.0) };
+        }
+    }
+}
+
+/// Reads the pages of a table from its first block on or in any other order.
+pub struct TableScan<'t> {
+    table: &'t OpenTable,
+    strategy: pg_sys::BufferAccessStrategy,
+    dirty: Box<pg_sys::SnapshotData>,
+    blocks: u32,
+}
+
+impl<'t> TableScan<'t> {
+    pub fn new(table: &'t OpenTable) -> Self {
+        // InitDirtySnapshot of snapmgr.h.
+        let dirty = Box::new(pg_sys::SnapshotData {
+            snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
+            ..Default::default()
+        });
+        // SAFETY: palloc'd; freed with the call's memory context. A ring keeps
+        // a scan of a large table from emptying the buffer pool.
+        let strategy =
+            unsafe { pg_sys::GetAccessStrategy(pg_sys::BufferAccessStrategyType::BAS_BULKREAD) };
+        let blocks = table.blocks(pg_sys::ForkNumber::MAIN_FORKNUM);
+        TableScan {
+            table,
+            strategy,
+            dirty,
+            blocks,
+        }
+    }
+
+    /// Blocks the table had when the scan began.
+    pub fn blocks(&self) -> u32 {
+        self.blocks
+    }
+
+    /// What is on the blocks in `start..end`.
+    pub fn range(&mut self, start: u32, end: u32) -> PageCounts {
+        let mut sum = PageCounts::default();
+        for blkno in start..end {
+            pgrx::check_for_interrupts!();
+            sum += self.page(blkno);
+        }
+        sum
+    }
+
+    fn page(&mut self, blkno: u32) -> PageCounts {
+        let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
+        let mode = pg_sys::ReadBufferMode::RBM_NORMAL;
+        let buffer = Buffer::read(self.table, fork, blkno, mode, self.strategy);
+        let page = buffer.page();
+        let mut counts = PageCounts::default();
+        // SAFETY: the page is pinned and share-locked to the end of the block,
+        // and ReadBufferExtended has checked its header (PageIsVerified), so
+        // line pointers up to the maximum offset are on it, and tuples with
+        // storage lie where they point. HeapTupleSatisfiesVisibility needs
+        // t_self, t_tableOid and t_data, and the share lock. A new page has
+        // no line pointer and, like in pgstattuple, no free space.
+        unsafe {
+            counts.freespace = pg_sys::PageGetFreeSpace(page) as u64;
+            let header = page.cast::<pg_sys::PageHeaderData>();
+            let line = (&raw const (*header).pd_linp).cast::<pg_sys::ItemIdData>();
+            for offnum in 1..=pg_sys::PageGetMaxOffsetNumber(page) {
+                let item = *line.add(usize::from(offnum) - 1);
+                match item.lp_flags() {
+                    pg_sys::LP_NORMAL => counts.tuples += 1,
+                    pg_sys::LP_DEAD => {
+                        counts.items += 1;
+                        continue;
+                    }
+                    _ => continue,
+                }
+                let mut tuple = pg_sys::HeapTupleData {
+                    t_len: item.lp_len(),
+                    t_self: pg_sys::ItemPointerData {
+                        ip_blkid: pg_sys::BlockIdData {
+                            bi_hi: (blkno >> 16) as u16,
+                            bi_lo: blkno as u16,
+                        },
+                        ip_posid: offnum,
+                    },
+                    t_tableOid: (*self.table.rel()).rd_id,
+                    t_data: page.add(item.lp_off() as usize).cast(),
+                };
+                let seen =
+                    pg_sys::HeapTupleSatisfiesVisibility(&mut tuple, &mut *self.dirty, buffer.0);
+                if !seen {
+                    counts.dead += 1;
+                }
+            }
+        }
+        counts
+    }
+}

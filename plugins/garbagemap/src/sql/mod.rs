@@ -1,0 +1,8 @@
+//! What the SQL functions do. Their declarations are in `sql/functions.sql`;
+//! each Rust function here is reached as `<name>_wrapper`.
+
+mod map;
+mod status;
+mod summary;
+mod totals;
+mod verify;

@@ -1,0 +1,100 @@
+//! `garbage_verify`: the map against the table.
+
+use super::map::known_part;
+use crate::error::{Error, or_raise};
+use crate::relation::Table;
+use crate::rows::{Rows, bigint, boolean};
+use crate::scan::TableScan;
+use crate::{area, privilege};
+use garbagemap_core::RangeCounts;
+use garbagemap_core::map::{MapReader, RangeState};
+use pgrx::prelude::*;
+use walker_wal::RelFileLocator;
+
+/// How often a range that changes while it is compared is compared anew.
+const TRIES: u32 = 5;
+
+#[pg_extern(sql = false)]
+fn garbage_verify(rel: pg_sys::Oid, fcinfo: pg_sys::FunctionCallInfo) {
+    // SAFETY: the call being executed; declared RETURNS SETOF record.
+    let mut rows = unsafe { Rows::of(fcinfo) };
+    or_raise(fill(&mut rows, rel));
+}
+
+fn fill(rows: &mut Rows, rel: pg_sys::Oid) -> Result<(), Error> {
+    privilege::require_scan_tables("garbage_verify")?;
+    let table = Table::look_up(rel)?;
+    table.require_wal_logged()?;
+    let map = area::map()?;
+    let table = table.open()?;
+    let locator = table.locator();
+    let mut scan = TableScan::new(&table);
+    let blocks = scan.blocks();
+    let width = map.range_blocks();
+    let relation = map.find(locator);
+    let mut ranges = relation.map(|r| r.ranges());
+
+    let mut start = 0;
+    for rangeno in 0u32.. {
+        if start >= blocks {
+            break;
+        }
+        let end = start.saturating_add(width).min(blocks);
+        let mut shown = ranges
+            .as_mut()
+            .and_then(Iterator::next)
+            .unwrap_or(RangeState::Unknown);
+        for attempt in 1..=TRIES {
+            let found = scan.range(start, end);
+            let agrees = |state: RangeState| {
+                let (dead, items) = numbers(state);
+                (dead.unwrap_or(0), items.unwrap_or(0)) == (found.dead, found.items)
+            };
+            if agrees(shown) {
+                break;
+            }
+            // Writers go on meanwhile. The map was read before the table; if
+            // it has changed since, it may have agreed at some moment between.
+            let now = read_again(&map, locator, rangeno);
+            if agrees(now) {
+                break;
+            }
+            if now != shown && attempt < TRIES {
+                shown = now;
+                continue;
+            }
+            let (dead, items) = numbers(now);
+            rows.add([
+                bigint(u64::from(rangeno)),
+                bigint(u64::from(start)),
+                bigint(u64::from(end) - 1),
+                dead.and_then(bigint),
+                bigint(found.dead),
+                items.and_then(bigint),
+                bigint(found.items),
+                boolean(exact(now, end - start)),
+            ]);
+            break;
+        }
+        start = end;
+    }
+    Ok(())
+}
+
+fn read_again(map: &MapReader<'_>, locator: RelFileLocator, rangeno: u32) -> RangeState {
+    map.find(locator)
+        .and_then(|r| r.ranges().nth(rangeno as usize))
+        .unwrap_or(RangeState::Unknown)
+}
+
+fn numbers(state: RangeState) -> (Option<u64>, Option<u64>) {
+    let part: Option<RangeCounts> = known_part(state);
+    (
+        part.map(|c| u64::from(c.dead)),
+        part.map(|c| u64::from(c.items)),
+    )
+}
+
+fn exact(state: RangeState, size: u32) -> bool {
+    matches!(state, RangeState::Counts(c) if u32::from(c.first_unknown) >= size)
+}

@@ -1,11 +1,12 @@
 //! What walker offers to plugins in any process: the table behind the
 //! rendezvous variable `walker_services`.
 
+use crate::reader::history;
 use crate::{shared, worker};
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::sync::atomic::Ordering::Relaxed;
 use pgrx::prelude::*;
-use walker_plugin::{ABI_VERSION, SERVICES_RENDEZVOUS, WalkerServices};
+use walker_plugin::{ABI_VERSION, RecordId, SERVICES_RENDEZVOUS, WalkerServices};
 
 static SERVICES: WalkerServices = WalkerServices {
     abi_version: ABI_VERSION,
@@ -15,6 +16,8 @@ static SERVICES: WalkerServices = WalkerServices {
     applied_lsn: Some(applied_lsn),
     log: Some(log),
     wake: Some(wake),
+    last_record: Some(last_record),
+    check_record: Some(check_record),
 };
 
 /// Publish the table. In the postmaster, so that every process inherits it.
@@ -99,4 +102,22 @@ pub fn wake_waiters(control: &shared::Control) {
         // SAFETY: initialised when shared memory was built.
         unsafe { pg_sys::ConditionVariableBroadcast(control.applied_cv()) };
     }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn last_record(id: *mut RecordId) -> bool {
+    // SAFETY: the contract of WalkerServices::last_record.
+    match (history::last_record(), unsafe { id.as_mut() }) {
+        (Some(last), Some(id)) => {
+            *id = last;
+            true
+        }
+        _ => false,
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn check_record(id: *const RecordId) -> bool {
+    // SAFETY: the contract of WalkerServices::check_record.
+    unsafe { id.as_ref() }.is_some_and(history::check_record)
 }

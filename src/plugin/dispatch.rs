@@ -7,7 +7,7 @@
 use super::table::{Call, DispatchTable};
 use crate::compat::raw;
 use crate::guc::MAX_PLUGINS;
-use crate::reader::{NoRecord, Reader};
+use crate::reader::{NoRecord, Reader, history};
 use core::ffi::c_char;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use pgrx::prelude::*;
@@ -166,7 +166,10 @@ pub fn run_batch(
     let why = unsafe {
         pg_sys::ffi::pg_guard_ffi_boundary(|| batch(state, table, input, stats, end_of_last))
     };
-    reader.moved_to(Lsn(end));
+    if end != reader.end().0 {
+        reader.moved_to(Lsn(end));
+        history::remember(reader.record_id());
+    }
     match why {
         RawEnd::Full => BatchEnd::Full,
         RawEnd::EndOfWal => BatchEnd::EndOfWal,

@@ -4,6 +4,7 @@
 //! complete, it says so and the worker decides what to do; that keeps signals,
 //! barriers and the plugins' polling in one place.
 
+pub mod history;
 mod limit;
 mod page_read;
 mod source;
@@ -100,6 +101,30 @@ impl Reader {
     /// The raw reader, for the dispatch loop only.
     pub(crate) fn raw(&mut self) -> *mut pg_sys::XLogReaderState {
         self.state
+    }
+
+    /// Read one record and remember it as the last one; false if there is none.
+    pub(crate) fn read_one(&mut self) -> bool {
+        let mut message: *mut c_char = core::ptr::null_mut();
+        let (state, message_to) = (self.state, &raw mut message);
+        // SAFETY: the guarded binding of XLogReadRecord; a record stays valid
+        // until the next read.
+        unsafe {
+            if pg_sys::XLogReadRecord(state, message_to).is_null() {
+                let _ = self.no_record(message);
+                return false;
+            }
+            self.end = Lsn((*state).EndRecPtr);
+        }
+        true
+    }
+
+    /// Begin, end and checksum of the record read last.
+    pub(crate) fn record_id(&self) -> Option<(u64, u64, u32)> {
+        // SAFETY: NULL before the first record and after a failed read, else
+        // valid until the next read.
+        let record = unsafe { (*self.state).record.as_ref() }?;
+        Some((record.lsn, record.next_lsn, record.header.xl_crc))
     }
 
     /// After the dispatch loop moved the raw reader: `end` is the end of the

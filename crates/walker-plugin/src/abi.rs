@@ -68,6 +68,20 @@ pub struct WalkerPluginAbi {
 // SAFETY: plain numbers, never written after they were built.
 unsafe impl Sync for WalkerPluginAbi {}
 
+/// A record, and by its checksum its content (`WalkerRecordId`).
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RecordId {
+    /// Where it begins.
+    pub lsn: u64,
+    /// Where it ends.
+    pub end_lsn: u64,
+    /// Its `xl_crc`.
+    pub crc: u32,
+    /// The timeline it belongs to.
+    pub tli: u32,
+}
+
 /// What walker offers to plugins, in any process of the server. Reached by
 /// `*(WalkerServices **) find_rendezvous_variable("walker_services")`.
 #[repr(C)]
@@ -99,4 +113,9 @@ pub struct WalkerServices {
     >,
     /// Wake the worker, so that it calls `poll_cb` soon.
     pub wake: Option<unsafe extern "C-unwind" fn()>,
+    /// In the worker: the last record that was delivered. False if none.
+    pub last_record: Option<unsafe extern "C-unwind" fn(id: *mut RecordId) -> bool>,
+    /// In the worker: whether this server's WAL holds that very record, on the
+    /// timeline the server's history says it belongs to.
+    pub check_record: Option<unsafe extern "C-unwind" fn(id: *const RecordId) -> bool>,
 }

@@ -13,10 +13,11 @@ mod export;
 mod plugin;
 mod record;
 mod services;
+pub mod state;
 pub mod sql;
 
 pub use abi::{
-    ABI_VERSION, RecordCallback, WalkerCallbacks, WalkerPluginAbi, WalkerServices,
+    ABI_VERSION, RecordCallback, RecordId, WalkerCallbacks, WalkerPluginAbi, WalkerServices,
     SERVICES_RENDEZVOUS,
 };
 pub use area::SharedArea;

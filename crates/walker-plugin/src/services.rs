@@ -1,6 +1,6 @@
 //! What walker offers, from any process: shared areas, position, log.
 
-use crate::abi::{SERVICES_RENDEZVOUS, WalkerServices};
+use crate::abi::{RecordId, SERVICES_RENDEZVOUS, WalkerServices};
 use crate::area::SharedArea;
 use core::ffi::CStr;
 use pgrx::pg_sys;
@@ -91,5 +91,22 @@ impl Services {
             // SAFETY: as in `area`.
             unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| f()) }
         }
+    }
+
+    /// In the worker: the last record that was delivered to plugins.
+    pub fn last_record(&self) -> Option<RecordId> {
+        let f = self.0.last_record?;
+        let mut id = RecordId::default();
+        let to: *mut RecordId = &mut id;
+        // SAFETY: as in `area`.
+        let found = unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| f(to)) };
+        found.then_some(id)
+    }
+
+    /// In the worker: whether this server's WAL holds that very record.
+    pub fn check_record(&self, id: &RecordId) -> bool {
+        let Some(f) = self.0.check_record else { return false };
+        // SAFETY: as in `area`.
+        unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| f(id)) }
     }
 }

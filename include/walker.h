@@ -1,0 +1,186 @@
+/*
+ * walker.h
+ *	  The contract between walker and its plugins.
+ *
+ * A plugin is a shared library that exports
+ *
+ *		void _PG_walker_plugin_init(WalkerCallbacks *cb);
+ *
+ * It fills the members it wants; walker has zeroed the table, and every member
+ * is optional. A plugin that wants more than the six members of the original
+ * contract says so by one line at file level:
+ *
+ *		WALKER_PLUGIN_ABI;
+ *
+ * Callbacks run in walker's background worker, one at a time, between two WAL
+ * records. They may ereport(ERROR): the worker ends, restarts and resumes.
+ * Memory allocated in CurrentMemoryContext is freed after the record.
+ */
+#ifndef WALKER_H
+#define WALKER_H
+
+#include "postgres.h"
+
+#include "access/heapam_xlog.h"
+#include "access/transam.h"
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
+#include "access/xlogreader.h"
+#include "access/xlogrecord.h"
+#include "access/xlogutils.h"
+#include "fmgr.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Version of this contract. 1 is the original one: six members, no symbol. */
+#define WALKER_ABI_VERSION 2
+
+/* All resource manager IDs, built-in and custom (128 to 255). */
+#define WALKER_RMGR_IDS 256
+
+typedef void (*WalkerStartup_cb) (void);
+typedef void (*WalkerRecord_cb) (XLogReaderState *record);
+typedef void (*WalkerShutdown_cb) (void);
+typedef XLogRecPtr (*WalkerFlush_cb) (XLogRecPtr upto);
+typedef XLogRecPtr (*WalkerStartLsn_cb) (void);
+typedef void (*WalkerGap_cb) (XLogRecPtr from, XLogRecPtr to);
+typedef void (*WalkerTimeline_cb) (TimeLineID tli, XLogRecPtr lsn);
+typedef void (*WalkerPoll_cb) (XLogRecPtr lsn);
+
+typedef struct WalkerCallbacks
+{
+	/* Called once, before the first record. */
+	WalkerStartup_cb startup_cb;
+
+	/* Records of one resource manager. The record is valid during the call. */
+	WalkerRecord_cb heap_cb;
+	WalkerRecord_cb heap2_cb;
+	WalkerRecord_cb xlog_cb;
+	WalkerRecord_cb xact_cb;
+	WalkerRecord_cb smgr_cb;
+
+	/* From here on only for plugins with WALKER_PLUGIN_ABI. */
+
+	/* By resource manager ID; wins over the member with a name. */
+	WalkerRecord_cb rmgr_cb[WALKER_RMGR_IDS];
+
+	/* Called before the worker leaves, after the last flush. */
+	WalkerShutdown_cb shutdown_cb;
+
+	/*
+	 * Make your state durable; all WAL up to 'upto' has been delivered.
+	 * Return the position up to which the state is durable now, or
+	 * InvalidXLogRecPtr if there is no state.
+	 */
+	WalkerFlush_cb flush_cb;
+
+	/*
+	 * Called after startup: records that end at or before the position
+	 * returned are not delivered. InvalidXLogRecPtr means that the plugin has
+	 * no state yet; it then gets all WAL from the last redo pointer on.
+	 */
+	WalkerStartLsn_cb start_lsn_cb;
+
+	/* The WAL between the two positions was lost. */
+	WalkerGap_cb gap_cb;
+
+	/* The WAL from 'lsn' on belongs to timeline 'tli'. */
+	WalkerTimeline_cb timeline_cb;
+
+	/*
+	 * Called between records: at every wake-up of the worker, at least once a
+	 * second, and at least every few hundred records.
+	 */
+	WalkerPoll_cb poll_cb;
+} WalkerCallbacks;
+
+/* The other spelling that was in use. */
+typedef WalkerCallbacks WALkerCallbacks;
+
+typedef void (*WalkerPluginInit) (WalkerCallbacks *cb);
+typedef WalkerPluginInit WALkerPluginInit;
+
+extern PGDLLEXPORT void _PG_walker_plugin_init(WalkerCallbacks *cb);
+
+typedef struct WalkerPluginAbi
+{
+	uint32		abi_version;
+	uint32		struct_size;
+} WalkerPluginAbi;
+
+#define WALKER_PLUGIN_ABI \
+extern PGDLLEXPORT const WalkerPluginAbi *_PG_walker_plugin_abi(void); \
+const WalkerPluginAbi * \
+_PG_walker_plugin_abi(void) \
+{ \
+	static const WalkerPluginAbi abi = { \
+		WALKER_ABI_VERSION, (uint32) sizeof(WalkerCallbacks) \
+	}; \
+	return &abi; \
+} \
+extern int	walker_plugin_abi_needs_semicolon
+
+/* A record, and by its checksum its content. */
+typedef struct WalkerRecordId
+{
+	XLogRecPtr	lsn;			/* where it begins */
+	XLogRecPtr	end_lsn;		/* where it ends */
+	uint32		crc;			/* its xl_crc */
+	TimeLineID	tli;			/* the timeline it belongs to */
+} WalkerRecordId;
+
+/*
+ * What walker offers to plugins, in any process of a server that has preloaded
+ * it. Reached by walker_services(), which is NULL elsewhere.
+ */
+typedef struct WalkerServices
+{
+	uint32		abi_version;
+	uint32		struct_size;
+
+	/*
+	 * Find the named part of walker's shared memory or, in the worker and with
+	 * size > 0, reserve it: zeroed, aligned to a cache line, for the life of
+	 * the server. NULL if there is none, or not enough room.
+	 */
+	void	   *(*shared_area) (const char *name, size_t size, size_t *actual);
+
+	/* Bytes of walker's shared memory not yet lent. */
+	size_t		(*shared_free) (void);
+
+	/* Up to where the named plugin has seen all WAL. */
+	XLogRecPtr	(*applied_lsn) (const char *plugin);
+
+	/* Write to the server log in the plugin's name; elevel below ERROR. */
+	void		(*log) (int elevel, const char *plugin, const char *message);
+
+	/* Wake the worker, so that it calls poll_cb soon. */
+	void		(*wake) (void);
+
+	/*
+	 * In the worker: the last record that was delivered. Saved with a plugin's
+	 * state, it proves later that the state belongs to this server's history.
+	 * False if there is none.
+	 */
+	bool		(*last_record) (WalkerRecordId *id);
+
+	/*
+	 * In the worker: whether this server's WAL holds that very record, on the
+	 * timeline that the server's history says it belongs to.
+	 */
+	bool		(*check_record) (const WalkerRecordId *id);
+} WalkerServices;
+
+static inline const WalkerServices *
+walker_services(void)
+{
+	return *(const WalkerServices **) find_rendezvous_variable("walker_services");
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif							/* WALKER_H */

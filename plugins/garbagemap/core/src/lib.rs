@@ -7,7 +7,31 @@
 //! status.
 #![forbid(unsafe_code)]
 
+mod basescan;
+mod block;
+mod feed;
+mod image;
+mod ledger;
 pub mod map;
+mod mem;
+mod memory;
+mod normal;
+mod ops;
+mod posset;
+mod range;
+mod relation;
+mod resolve;
 mod sink;
+mod stats;
+mod storage;
+mod xact;
 
+pub use basescan::{BaseItem, BaseOutcome};
+pub use block::MAX_OFFSET;
+pub use feed::Page;
+pub use image::{ItemKind, Mismatch};
+pub use ledger::Ledger;
+pub use mem::NoMemory;
 pub use sink::{MAX_RANGE_BLOCKS, RangeCounts, Sink};
+pub use stats::{BlockView, Config, Stats};
+pub use xact::{Oracle, XidStatus};

@@ -1,0 +1,408 @@
+//! Base scans: learning what predates the WAL, while writers go on.
+//!
+//! A backend copies a page's items together with its LSN and hands both over.
+//! The page was read after the scan began, so it holds every change up to
+//! where the ledger was then. What the ledger has applied since, it remembers
+//! as the last record per block:
+//!
+//! * page LSN < last record: the page was read before that record. Stale; it
+//!   is to be read again.
+//! * page LSN <= what is applied: the page is the block's state, now.
+//! * page LSN > what is applied: the page is ahead. Its state is taken, the
+//!   records up to its LSN are passed over for this block, and the block is
+//!   shown as known when they all have gone by.
+//!
+//! A status that the server tells is final or in progress, and the end of what
+//! is in progress is still to come by; so it does not matter that it is asked
+//! later than the page was read.
+
+use walker_wal::heap::Infomask;
+use walker_wal::{BlockNumber, Lsn, OffsetNumber, RelFileLocator, TransactionId};
+
+use crate::Sink;
+use crate::image::{Item, Undecided};
+use crate::ledger::{At, Ledger};
+use crate::mem::{Map, Mem, try_insert};
+use crate::xact::Oracle;
+
+/// An item of a page, as a backend copied it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BaseItem {
+    /// Its line pointer.
+    pub offnum: OffsetNumber,
+    /// `lp_flags`: 0 unused, 1 normal, 2 redirect, 3 dead.
+    pub lp_flags: u8,
+    /// Raw `t_xmin`.
+    pub xmin: TransactionId,
+    /// Raw `t_xmax`.
+    pub xmax: TransactionId,
+    /// `t_infomask`.
+    pub infomask: u16,
+}
+
+impl From<BaseItem> for Item {
+    fn from(item: BaseItem) -> Item {
+        let BaseItem {
+            lp_flags,
+            xmin,
+            xmax,
+            infomask,
+            ..
+        } = item;
+        match lp_flags {
+            1 => Item::Tuple {
+                xmin,
+                xmax,
+                infomask: Infomask(infomask),
+            },
+            3 => Item::Dead,
+            _ => Item::Other,
+        }
+    }
+}
+
+/// What became of a page that was handed over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BaseOutcome {
+    /// The block was known already; nothing was changed.
+    Known,
+    /// The block is known now.
+    Applied,
+    /// The block will be known when the WAL up to the page's LSN is applied.
+    Ahead,
+    /// The page was read too early: read it again.
+    Stale,
+    /// The page does not tell its state: a transaction's status is not kept.
+    Undecided,
+    /// No scan of this relation is open; it was dropped, or memory was short.
+    NoScan,
+}
+
+/// An open scan, or one that still holds blocks back.
+#[derive(Default)]
+pub(crate) struct Scan {
+    open: u32,
+    /// End of the last record that set the block's page LSN.
+    touched: Map<BlockNumber, u64>,
+    /// Page LSN of the blocks that are ahead.
+    ahead: Map<BlockNumber, u64>,
+    /// When this much is applied, blocks from here on are known to be empty.
+    end: Option<(BlockNumber, u64)>,
+}
+
+/// All scans, by the relation's slot.
+pub(crate) struct Scans {
+    by_rel: Map<u32, Scan>,
+    /// Something is to be done when this much is applied.
+    due: u64,
+}
+
+impl Default for Scans {
+    fn default() -> Self {
+        Scans {
+            by_rel: Map::default(),
+            due: u64::MAX,
+        }
+    }
+}
+
+/// Bytes of an entry of the maps, about.
+const ENTRY_BYTES: usize = 32;
+
+impl Scans {
+    pub(crate) fn forget(&mut self, idx: u32, mem: &mut Mem) {
+        if let Some(scan) = self.by_rel.remove(&idx) {
+            mem.shrank((scan.touched.len() + scan.ahead.len()) * ENTRY_BYTES);
+        }
+    }
+
+    /// The relation was cut: what is to be known of the blocks behind is.
+    pub(crate) fn truncate(&mut self, idx: u32, blkno: BlockNumber, mem: &mut Mem) {
+        let Some(scan) = self.by_rel.get_mut(&idx) else {
+            return;
+        };
+        let before = scan.ahead.len();
+        scan.ahead.retain(|&b, _| b < blkno);
+        mem.shrank((before - scan.ahead.len()) * ENTRY_BYTES);
+    }
+
+    fn is_done(&self, idx: u32) -> bool {
+        self.by_rel
+            .get(&idx)
+            .is_none_or(|scan| scan.open == 0 && scan.ahead.is_empty() && scan.end.is_none())
+    }
+}
+
+impl<S: Sink> Ledger<S> {
+    /// A backend is about to read pages of the relation. Pages it read before
+    /// this returned must not be handed over. False if memory is short.
+    pub fn begin_base_scan(&mut self, locator: RelFileLocator) -> bool {
+        let Some(idx) = self.open(locator) else {
+            return false;
+        };
+        if self.scans.by_rel.try_reserve(1).is_err() {
+            return false;
+        }
+        self.scans.by_rel.entry(idx).or_default().open += 1;
+        if let Some(rel) = self.rels.get_mut(idx) {
+            rel.scanning = true;
+        }
+        true
+    }
+
+    /// One page of a base scan. `applied` is the end of the last record that
+    /// was applied. A new (all-zero) page has LSN 0 and no items.
+    pub fn base_block(
+        &mut self,
+        locator: RelFileLocator,
+        blkno: BlockNumber,
+        page_lsn: Lsn,
+        items: &[BaseItem],
+        applied: Lsn,
+        oracle: &mut dyn Oracle,
+    ) -> BaseOutcome {
+        let Some(idx) = self.rels.find(locator) else {
+            return BaseOutcome::NoScan;
+        };
+        let (rangeno, b) = self.geo.split(blkno);
+        let (Some(rel), Some(scan)) = (self.rels.get(idx), self.scans.by_rel.get(&idx)) else {
+            return BaseOutcome::NoScan;
+        };
+        if scan.ahead.contains_key(&blkno) {
+            return BaseOutcome::Ahead;
+        }
+        if match rel.ranges.get(&rangeno) {
+            Some(range) => range.is_known(b),
+            None => rel.known_from.is_some_and(|from| blkno >= from),
+        } {
+            return BaseOutcome::Known;
+        }
+        if scan
+            .touched
+            .get(&blkno)
+            .is_some_and(|&last| page_lsn.0 < last)
+        {
+            return BaseOutcome::Stale;
+        }
+        let at = At {
+            locator,
+            blkno,
+            end_lsn: applied,
+            sets_page_lsn: false,
+        };
+        let mut state = std::mem::take(&mut self.scratch);
+        let items = items.iter().map(|&item| Ok((item.offnum, item.into())));
+        let outcome = match self.decode_block(&mut state, at, 0, items, oracle) {
+            Err(Undecided::NoMemory) => BaseOutcome::NoScan,
+            Err(_) => BaseOutcome::Undecided,
+            Ok(()) if page_lsn > applied => {
+                match self.learn_state(at, &state, false) && self.hold_back(idx, at, page_lsn) {
+                    true => BaseOutcome::Ahead,
+                    false => BaseOutcome::NoScan,
+                }
+            }
+            Ok(()) => match self.learn_state(at, &state, true) {
+                true => BaseOutcome::Applied,
+                false => BaseOutcome::NoScan,
+            },
+        };
+        self.scratch = state;
+        self.enforce_limit();
+        outcome
+    }
+
+    /// The block's state is ahead of the ledger.
+    fn hold_back(&mut self, idx: u32, at: At, page_lsn: Lsn) -> bool {
+        let held = match self.scans.by_rel.get_mut(&idx) {
+            Some(scan) => try_insert(&mut scan.ahead, at.blkno, page_lsn.0).is_ok(),
+            None => false,
+        };
+        if held {
+            self.mem.grew(ENTRY_BYTES);
+            self.scans.due = self.scans.due.min(page_lsn.0);
+        } else {
+            self.forget_block(at);
+        }
+        held
+    }
+
+    /// A transaction the block's state depends on cannot be decided about:
+    /// give up what is held back in the range.
+    pub(crate) fn give_up_held(&mut self, idx: u32, rangeno: u32) {
+        let geo = self.geo;
+        let Some(scan) = self.scans.by_rel.get_mut(&idx) else {
+            return;
+        };
+        let range = self
+            .rels
+            .get_mut(idx)
+            .and_then(|rel| rel.ranges.get_mut(&rangeno));
+        let Some(range) = range else { return };
+        let mem = &mut self.mem;
+        scan.ahead.retain(|&blkno, _| {
+            let (no, b) = geo.split(blkno);
+            if no == rangeno {
+                range.forget_block(b, mem);
+                mem.shrank(ENTRY_BYTES);
+            }
+            no != rangeno
+        });
+    }
+
+    /// A backend has handed over its last page. `size` is the number of blocks
+    /// the relation had at some moment of the scan, and a position that was
+    /// not yet written to at that moment: blocks from there on can only appear
+    /// by way of the WAL.
+    pub fn end_base_scan(
+        &mut self,
+        locator: RelFileLocator,
+        size: Option<(BlockNumber, Lsn)>,
+        applied: Lsn,
+    ) {
+        let Some(idx) = self.rels.find(locator) else {
+            return;
+        };
+        let Some(scan) = self.scans.by_rel.get_mut(&idx) else {
+            return;
+        };
+        scan.open = scan.open.saturating_sub(1);
+        if let Some((blocks, lsn)) = size {
+            scan.end = Some((blocks, lsn.0));
+            self.scans.due = self.scans.due.min(lsn.0);
+        }
+        self.advance(applied);
+        self.close_scan(idx);
+    }
+
+    fn close_scan(&mut self, idx: u32) {
+        if self.scans.is_done(idx) {
+            self.scans.forget(idx, &mut self.mem);
+            if let Some(rel) = self.rels.get_mut(idx) {
+                rel.scanning = false;
+            }
+        }
+    }
+
+    /// All records up to here are applied.
+    #[inline]
+    pub fn advance(&mut self, applied: Lsn) {
+        if applied.0 >= self.scans.due {
+            self.release(applied.0);
+        }
+    }
+
+    /// Show what was held back up to this position.
+    #[cold]
+    fn release(&mut self, applied: u64) {
+        self.scans.due = u64::MAX;
+        for idx in self.rels.indexes() {
+            let Some(scan) = self.scans.by_rel.get_mut(&idx) else {
+                continue;
+            };
+            let mut ahead = std::mem::take(&mut scan.ahead);
+            let end = scan.end.take_if(|(_, lsn)| *lsn <= applied);
+            let mut due = scan.end.map_or(u64::MAX, |(_, lsn)| lsn);
+            ahead.retain(|&blkno, &mut lsn| {
+                if lsn <= applied {
+                    self.show_known(idx, blkno);
+                    self.mem.shrank(ENTRY_BYTES);
+                } else {
+                    due = due.min(lsn);
+                }
+                lsn > applied
+            });
+            self.scans.due = self.scans.due.min(due);
+            if let Some(scan) = self.scans.by_rel.get_mut(&idx) {
+                scan.ahead = ahead;
+            }
+            if let Some((blocks, lsn)) = end {
+                self.know_from(idx, blocks, lsn);
+            }
+            self.close_scan(idx);
+        }
+    }
+
+    fn show_known(&mut self, idx: u32, blkno: BlockNumber) {
+        let (rangeno, b) = self.geo.split(blkno);
+        let range = self
+            .rels
+            .get_mut(idx)
+            .and_then(|rel| rel.ranges.get_mut(&rangeno));
+        if let Some(range) = range {
+            range.known.set(b, true);
+        }
+        self.show(idx, rangeno);
+    }
+
+    /// At `lsn` the relation had `blocks` blocks. Those behind that are not
+    /// known do not exist, unless a record has named them since and could not
+    /// be made use of.
+    fn know_from(&mut self, idx: u32, blocks: BlockNumber, lsn: u64) {
+        let geo = self.geo;
+        self.set_known_from(idx, blocks);
+        let (Some(scan), Some(rel)) = (self.scans.by_rel.get(&idx), self.rels.get_mut(idx)) else {
+            return;
+        };
+        let named = |blkno: BlockNumber| scan.touched.get(&blkno).is_some_and(|&t| t > lsn);
+        let mut changed = Vec::new();
+        for (&rangeno, range) in &mut rel.ranges {
+            let unknown = (0..geo.range_blocks())
+                .map(|b| (b, geo.blkno(rangeno, b)))
+                .filter(|&(b, blkno)| blkno >= blocks && !range.known.get(b))
+                .filter(|&(_, blkno)| !named(blkno) && !scan.ahead.contains_key(&blkno));
+            let mask = unknown.fold(range.known, |mut mask, (b, _)| {
+                mask.set(b, true);
+                mask
+            });
+            if mask != range.known && crate::mem::try_push(&mut changed, rangeno).is_ok() {
+                range.known = mask; // what was unknown holds nothing
+            }
+        }
+        let locator = rel.locator;
+        let mut unusable = Vec::new();
+        for (&blkno, &last) in &scan.touched {
+            let (rangeno, _) = geo.split(blkno);
+            if blkno >= blocks && last > lsn && !rel.ranges.contains_key(&rangeno) {
+                let _ = crate::mem::try_push(&mut unusable, blkno);
+            }
+        }
+        changed
+            .into_iter()
+            .for_each(|rangeno| self.show(idx, rangeno));
+        for blkno in unusable {
+            self.forget_block(At {
+                locator,
+                blkno,
+                end_lsn: Lsn(lsn),
+                sets_page_lsn: false,
+            });
+        }
+    }
+
+    /// A record of a relation that is being scanned. False if the block's
+    /// state has the change already.
+    pub(crate) fn scan_admits(&mut self, idx: u32, at: At) -> bool {
+        let Some(scan) = self.scans.by_rel.get_mut(&idx) else {
+            return true;
+        };
+        if let Some(&page_lsn) = scan.ahead.get(&at.blkno) {
+            if at.end_lsn.0 <= page_lsn {
+                return false;
+            }
+            scan.ahead.remove(&at.blkno);
+            self.mem.shrank(ENTRY_BYTES);
+            self.show_known(idx, at.blkno);
+        }
+        let Some(scan) = self.scans.by_rel.get_mut(&idx) else {
+            return true;
+        };
+        if at.sets_page_lsn && scan.open > 0 {
+            match try_insert(&mut scan.touched, at.blkno, at.end_lsn.0) {
+                Ok(None) => self.mem.grew(ENTRY_BYTES),
+                Ok(Some(_)) => {}
+                Err(_) => self.degrade(idx), // the scan cannot be trusted now
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,165 @@
+//! The state of one block, and sets of blocks within a range.
+
+use walker_wal::{OffsetNumber, TransactionId};
+
+use crate::MAX_RANGE_BLOCKS;
+use crate::mem::NoMemory;
+
+/// `MaxHeapTuplesPerPage` of 8 kB pages: no heap page has a line pointer
+/// above it, and a record that names one is malformed.
+pub const MAX_OFFSET: OffsetNumber = 291;
+
+const MASK_WORDS: usize = MAX_RANGE_BLOCKS as usize / 64;
+
+/// Blocks of a range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct BlockMask(pub(crate) [u64; MASK_WORDS]);
+
+impl BlockMask {
+    /// The blocks from `first` on, in a range of `blocks`.
+    pub(crate) fn from(first: u8, blocks: u8) -> Self {
+        let mut mask = BlockMask::default();
+        (first..blocks).for_each(|b| mask.set(b, true));
+        mask
+    }
+
+    pub(crate) fn get(&self, b: u8) -> bool {
+        self.0[b as usize / 64] >> (b % 64) & 1 != 0
+    }
+
+    pub(crate) fn set(&mut self, b: u8, value: bool) {
+        let word = &mut self.0[b as usize / 64];
+        *word = *word & !(1 << (b % 64)) | u64::from(value) << (b % 64);
+    }
+
+    pub(crate) fn count(&self) -> u8 {
+        self.0.iter().map(|w| w.count_ones() as u8).sum()
+    }
+
+    /// The first block not in the mask.
+    pub(crate) fn first_clear(&self) -> u8 {
+        match self.0[0].trailing_ones() {
+            64 => 64 + self.0[1].trailing_ones() as u8,
+            n => n as u8,
+        }
+    }
+}
+
+/// Offsets of one block, as bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Offsets([u64; (MAX_OFFSET as usize).div_ceil(64)]);
+
+impl Offsets {
+    /// `offset` is within 1..=[`MAX_OFFSET`].
+    pub(crate) fn insert(&mut self, offset: OffsetNumber) {
+        let i = offset as usize - 1;
+        self.0[i / 64] |= 1 << (i % 64);
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = OffsetNumber> {
+        self.0.into_iter().enumerate().flat_map(|(at, mut word)| {
+            std::iter::from_fn(move || {
+                let bit = word.trailing_zeros();
+                (bit < 64).then(|| {
+                    word &= word - 1;
+                    (at * 64) as u16 + bit as u16 + 1
+                })
+            })
+        })
+    }
+
+    pub(crate) fn first(self) -> Option<OffsetNumber> {
+        self.iter().next()
+    }
+
+    pub(crate) fn contains(&self, offset: OffsetNumber) -> bool {
+        let i = offset as usize - 1;
+        self.0[i / 64] >> (i % 64) & 1 != 0
+    }
+
+    pub(crate) fn xor(self, other: Offsets) -> Offsets {
+        self.zip(other, |a, b| a ^ b)
+    }
+
+    pub(crate) fn without(self, other: Offsets) -> Offsets {
+        self.zip(other, |a, b| a & !b)
+    }
+
+    pub(crate) fn or(self, other: Offsets) -> Offsets {
+        self.zip(other, |a, b| a | b)
+    }
+
+    fn zip(self, other: Offsets, f: impl Fn(u64, u64) -> u64) -> Offsets {
+        Offsets(std::array::from_fn(|i| f(self.0[i], other.0[i])))
+    }
+}
+
+/// What a running transaction may do to a tuple's dead-ness.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Event {
+    /// It inserted the tuple, which is dead if it aborts.
+    Insert,
+    /// It deleted (updated) the tuple, which is dead if it commits.
+    Delete,
+}
+
+/// A block's state as its page shows it. One instance is reused, so that
+/// decoding an image allocates nothing.
+#[derive(Default, Debug)]
+pub(crate) struct BlockState {
+    /// Dead `LP_NORMAL` items.
+    pub dead: Offsets,
+    /// `LP_DEAD` items.
+    pub items: Offsets,
+    /// `LP_NORMAL` items.
+    pub normal: u16,
+    /// Events whose transaction has not ended.
+    pub pending: Vec<(OffsetNumber, TransactionId, Event)>,
+}
+
+impl BlockState {
+    /// Empty it, and make sure that filling it cannot fail: two events per
+    /// item at most.
+    pub(crate) fn reset(&mut self) -> Result<(), NoMemory> {
+        self.dead = Offsets::default();
+        self.items = Offsets::default();
+        self.normal = 0;
+        self.pending.clear();
+        self.pending.try_reserve_exact(2 * MAX_OFFSET as usize)?;
+        Ok(())
+    }
+
+    pub(crate) fn pending_offsets(&self) -> Offsets {
+        let mut offsets = Offsets::default();
+        self.pending
+            .iter()
+            .for_each(|&(off, ..)| offsets.insert(off));
+        offsets
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_and_offsets() {
+        let mut mask = BlockMask::from(30, 32);
+        assert_eq!((mask.count(), mask.first_clear()), (2, 0));
+        (0..30).for_each(|b| mask.set(b, true));
+        assert_eq!((mask.count(), mask.first_clear()), (32, 32));
+        mask.set(7, false);
+        assert_eq!((mask.count(), mask.first_clear()), (31, 7));
+        assert_eq!(BlockMask::from(0, 128).first_clear(), 128);
+
+        let mut offsets = Offsets::default();
+        for off in [1, 64, 65, 291] {
+            offsets.insert(off);
+        }
+        assert!(offsets.iter().eq([1, 64, 65, 291]));
+        let mut other = Offsets::default();
+        other.insert(65);
+        assert!(offsets.without(other).iter().eq([1, 64, 291]));
+        assert_eq!(other.first(), Some(65));
+    }
+}

@@ -1,0 +1,257 @@
+//! Heap and Heap2: the changes of tuples and line pointers.
+//!
+//! Each record's own change is applied first, to the blocks that are known,
+//! and then its images are compared and taken over. Block data are there only
+//! where no image took their place.
+
+use walker_wal::heap::{
+    HeapRecord, XLH_DELETE_IS_SUPER, XLHL_XMAX_IS_MULTI, XLHL_XMAX_LOCK_ONLY, XlHeapLock,
+};
+use walker_wal::heap2::{Heap2Record, PruneReason, XlHeapMultiInsert, XlHeapPrune, XlHeapVacuum};
+use walker_wal::heap2::{XLHP_HAS_DEAD_ITEMS, XLHP_HAS_NOW_UNUSED_ITEMS, XLHP_HAS_REDIRECTIONS};
+use walker_wal::{Block, ForkNumber, Major, OffsetNumber, Record, TransactionId, WalError};
+use walker_wal::{heap, heap2};
+
+use super::{Server, at};
+use crate::block::MAX_OFFSET;
+use crate::image::Expect;
+use crate::ledger::Ledger;
+use crate::ops::Pruned;
+use crate::{Sink, xact};
+
+/// Flags of a pruning record with details about line pointers.
+const DETAILS: u8 = XLHP_HAS_REDIRECTIONS | XLHP_HAS_DEAD_ITEMS | XLHP_HAS_NOW_UNUSED_ITEMS;
+
+impl<S: Sink> Ledger<S> {
+    pub(super) fn apply_heap<R: Record + ?Sized>(
+        &mut self,
+        major: Major,
+        rec: &R,
+        server: &mut Server<'_>,
+    ) -> Result<(), WalError> {
+        match heap::decode(major, rec)? {
+            HeapRecord::Insert(insert) => {
+                let block = main(&insert.block)?;
+                let off = checked(insert.offnum)?;
+                let xid = match insert.tuple {
+                    Some(tuple) if tuple.header.infomask.xmin_frozen() => None,
+                    _ => Some(writer(rec)?),
+                };
+                if insert.init_page {
+                    self.init_page(at(rec, block));
+                }
+                self.insert(at(rec, block), off, xid);
+                self.apply_image(rec, block, Expect::Exact, server)
+            }
+            HeapRecord::Delete(delete) => {
+                let block = main(&delete.block)?;
+                let off = checked(delete.offnum)?;
+                if delete.flags & XLH_DELETE_IS_SUPER != 0 {
+                    self.super_delete(at(rec, block), off);
+                } else {
+                    // The record's xmax may be a multixact; its transaction is
+                    // the one that deletes.
+                    self.delete(at(rec, block), off, writer(rec)?);
+                }
+                self.apply_image(rec, block, Expect::Exact, server)
+            }
+            HeapRecord::Update(update) => {
+                let (new, old) = (main(&update.new_block)?, main(update.old_block())?);
+                let (new_off, old_off) = (checked(update.new_offnum)?, checked(update.old_offnum)?);
+                let xid = writer(rec)?;
+                self.delete(at(rec, old), old_off, xid);
+                if update.init_page {
+                    self.init_page(at(rec, new));
+                }
+                self.insert(at(rec, new), new_off, Some(xid));
+                let result = self.apply_image(rec, new, Expect::Exact, server);
+                match &update.other_old_block {
+                    Some(old) => self
+                        .apply_image(rec, old, Expect::Exact, server)
+                        .and(result),
+                    None => result,
+                }
+            }
+            HeapRecord::Lock(lock) => self.apply_lock(rec, &lock, server),
+            // They change no tuple's fate.
+            HeapRecord::Confirm(confirm) => {
+                self.apply_image(rec, main(&confirm.block)?, Expect::Exact, server)
+            }
+            HeapRecord::Inplace(inplace) => {
+                self.apply_image(rec, main(&inplace.block)?, Expect::Exact, server)
+            }
+            // The files that go are named by the commit record.
+            HeapRecord::Truncate(_) => Ok(()),
+            HeapRecord::Other { .. } => {
+                self.stats.unknown_records += 1;
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn apply_heap2<R: Record + ?Sized>(
+        &mut self,
+        major: Major,
+        rec: &R,
+        server: &mut Server<'_>,
+    ) -> Result<(), WalError> {
+        match heap2::decode(major, rec)? {
+            Heap2Record::Prune(prune) => self.apply_prune(rec, &prune, server),
+            Heap2Record::Vacuum(vacuum) => self.apply_vacuum(rec, &vacuum, server),
+            // Freezing changes how a status is written down, not the status.
+            Heap2Record::FreezePage(freeze) => {
+                self.apply_image(rec, main(&freeze.block)?, Expect::Exact, server)
+            }
+            Heap2Record::Visible(visible) => {
+                let block = main(&visible.block)?;
+                self.visible(at(rec, block));
+                self.apply_image(rec, block, Expect::Exact, server)
+            }
+            Heap2Record::MultiInsert(multi) => self.apply_multi_insert(rec, &multi, server),
+            Heap2Record::LockUpdated(lock) => self.apply_lock(rec, &lock, server),
+            Heap2Record::NewCid(_) | Heap2Record::Rewrite(_) => Ok(()),
+            Heap2Record::Other { .. } => {
+                self.stats.unknown_records += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// With a multixact that is not for locking only, the tuple keeps the
+    /// updater it had, who may run or have committed. Any other lock shows
+    /// that an updater it had has aborted.
+    fn apply_lock<R: Record + ?Sized>(
+        &mut self,
+        rec: &R,
+        lock: &XlHeapLock<'_>,
+        server: &mut Server<'_>,
+    ) -> Result<(), WalError> {
+        let block = main(&lock.block)?;
+        let off = checked(lock.offnum)?;
+        if lock.infobits_set & (XLHL_XMAX_IS_MULTI | XLHL_XMAX_LOCK_ONLY) != XLHL_XMAX_IS_MULTI {
+            self.lock_only(at(rec, block), off);
+        }
+        self.apply_image(rec, block, Expect::Exact, server)
+    }
+
+    fn apply_multi_insert<R: Record + ?Sized>(
+        &mut self,
+        rec: &R,
+        multi: &XlHeapMultiInsert<'_>,
+        server: &mut Server<'_>,
+    ) -> Result<(), WalError> {
+        let block = main(&multi.block)?;
+        if multi.init_page {
+            self.init_page(at(rec, block));
+        }
+        for tuple in multi.tuples() {
+            let off = checked(tuple.offnum)?;
+            let xid = match tuple.tuple {
+                Some(tuple) if tuple.header.infomask.xmin_frozen() => None,
+                _ => Some(writer(rec)?),
+            };
+            self.insert(at(rec, block), off, xid);
+        }
+        self.apply_image(rec, block, Expect::Exact, server)
+    }
+
+    fn apply_prune<R: Record + ?Sized>(
+        &mut self,
+        rec: &R,
+        prune: &XlHeapPrune<'_>,
+        server: &mut Server<'_>,
+    ) -> Result<(), WalError> {
+        let block = main(&prune.block)?;
+        let expect = match &prune.items {
+            Some(items) => {
+                let froms = items.redirected.iter().map(|(from, _)| from);
+                froms
+                    .chain(items.nowdead.iter())
+                    .chain(items.nowunused.iter())
+                    .try_for_each(|off| checked(off).map(drop))?;
+                let pruned = Pruned {
+                    redirected: items.redirected.iter().map(|(from, _)| from),
+                    nowdead: items.nowdead.iter(),
+                    nowunused: items.nowunused.iter(),
+                };
+                self.prune(at(rec, block), pruned);
+                Expect::Exact
+            }
+            // From 17 on the flags tell that there is nothing to tell.
+            None if prune.counts.is_none() && prune.flags & DETAILS == 0 => Expect::Exact,
+            None if prune.reason == PruneReason::VacuumCleanup => Expect::Vacuumed,
+            None => Expect::Pruned,
+        };
+        self.need_image(block, expect)?;
+        self.apply_image(rec, block, expect, server)
+    }
+
+    fn apply_vacuum<R: Record + ?Sized>(
+        &mut self,
+        rec: &R,
+        vacuum: &XlHeapVacuum<'_>,
+        server: &mut Server<'_>,
+    ) -> Result<(), WalError> {
+        let block = main(&vacuum.block)?;
+        let expect = match vacuum.nowunused {
+            Some(offs) => {
+                offs.iter().try_for_each(|off| checked(off).map(drop))?;
+                let none = std::iter::empty;
+                let nowunused = offs.iter();
+                let pruned = Pruned {
+                    redirected: none(),
+                    nowdead: none(),
+                    nowunused,
+                };
+                self.prune(at(rec, block), pruned);
+                Expect::Exact
+            }
+            None => Expect::Vacuumed,
+        };
+        self.need_image(block, expect)?;
+        self.apply_image(rec, block, expect, server)
+    }
+
+    /// What the record does not say, an image must show.
+    fn need_image(&self, block: &Block<'_>, expect: Expect) -> Result<(), WalError> {
+        match expect {
+            Expect::Pruned | Expect::Vacuumed if block.image.is_none() => {
+                Err(WalError::MissingBlock { id: block.id })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Tuples are in main forks. (The initialisation fork of an unlogged relation
+/// is logged, but is not where its tuples are.)
+fn main<'a, 'b>(block: &'b Block<'a>) -> Result<&'b Block<'a>, WalError> {
+    match block.fork {
+        ForkNumber::MAIN => Ok(block),
+        ForkNumber(fork) => Err(WalError::Invalid {
+            what: "forkNum",
+            value: fork.into(),
+        }),
+    }
+}
+
+fn checked(off: OffsetNumber) -> Result<OffsetNumber, WalError> {
+    match off {
+        1..=MAX_OFFSET => Ok(off),
+        _ => Err(WalError::Invalid {
+            what: "offnum",
+            value: off.into(),
+        }),
+    }
+}
+
+/// The transaction that changes tuples, which has an xid always.
+fn writer<R: Record + ?Sized>(rec: &R) -> Result<TransactionId, WalError> {
+    match xact::special_xid(rec.xid()) {
+        None => Ok(rec.xid()),
+        Some(_) => Err(WalError::Invalid {
+            what: "xl_xid",
+            value: rec.xid().into(),
+        }),
+    }
+}

@@ -1,0 +1,248 @@
+//! From WAL records to operations of the ledger.
+//!
+//! A record of a resource manager that has nothing to do with heaps is passed
+//! over, one with an opcode nobody knows is counted. A malformed record makes
+//! the blocks it names unknown and is reported; nothing is ever guessed.
+
+mod heap;
+mod images;
+
+use walker_wal::multixact::MultixactRecord;
+use walker_wal::standby::StandbyRecord;
+use walker_wal::storage::{DbaseRecord, SMGR_TRUNCATE_HEAP, SmgrRecord, TblspcRecord};
+use walker_wal::xact::{XactEnd, XactRecord};
+use walker_wal::xlog::{WalLevel, XlogRecord};
+use walker_wal::{BLCKSZ, Block, ForkNumber, Major, Record, RmgrId, TransactionId, WalError};
+use walker_wal::{multixact, standby, storage, xact, xlog};
+
+use crate::Sink;
+use crate::image::Expect;
+use crate::ledger::{At, Ledger};
+use crate::xact::Oracle;
+
+/// A page.
+pub type Page = [u8; BLCKSZ];
+
+/// What the server lends while a record is applied.
+pub(crate) struct Server<'a> {
+    pub oracle: &'a mut dyn Oracle,
+    /// Restores the image of the block reference with this ID.
+    pub restore: &'a mut dyn FnMut(u8, &mut Page) -> bool,
+}
+
+impl<S: Sink> Ledger<S> {
+    /// Whether records of this resource manager matter here.
+    pub fn wants(rmid: RmgrId) -> bool {
+        matches!(
+            rmid,
+            RmgrId::HEAP
+                | RmgrId::HEAP2
+                | RmgrId::XLOG
+                | RmgrId::XACT
+                | RmgrId::SMGR
+                | RmgrId::DBASE
+                | RmgrId::TBLSPC
+                | RmgrId::MULTIXACT
+                | RmgrId::STANDBY
+        )
+    }
+
+    /// Apply one record. `restore` restores a compressed page image by way of
+    /// the server. After an error the blocks the record names are unknown, and
+    /// the ledger is good for the next record.
+    pub fn apply<R: Record + ?Sized>(
+        &mut self,
+        major: Major,
+        rec: &R,
+        oracle: &mut dyn Oracle,
+        restore: &mut dyn FnMut(u8, &mut Page) -> bool,
+    ) -> Result<(), WalError> {
+        let mut server = Server { oracle, restore };
+        let result = match rec.rmid() {
+            RmgrId::HEAP => self.apply_heap(major, rec, &mut server),
+            RmgrId::HEAP2 => self.apply_heap2(major, rec, &mut server),
+            RmgrId::XACT => self.apply_xact(major, rec),
+            RmgrId::XLOG => self.apply_xlog(major, rec, &mut server),
+            RmgrId::SMGR => self.apply_smgr(rec),
+            RmgrId::DBASE => self.apply_dbase(rec),
+            RmgrId::TBLSPC => self.apply_tblspc(rec),
+            RmgrId::STANDBY => self.apply_standby(rec, &mut server),
+            RmgrId::MULTIXACT => self.apply_multixact(major, rec),
+            _ => return Ok(()),
+        };
+        if result.is_err() {
+            self.give_up_record(rec);
+        }
+        self.enforce_limit();
+        self.advance(rec.end_lsn());
+        result
+    }
+
+    fn give_up_record<R: Record + ?Sized>(&mut self, rec: &R) {
+        self.stats.malformed_records += 1;
+        match rec.rmid() {
+            // Whatever it dropped or cut, it does not say.
+            RmgrId::SMGR | RmgrId::DBASE | RmgrId::TBLSPC => self.mark_all_unknown(),
+            _ => main_blocks(rec).for_each(|block| self.forget_block(at(rec, &block))),
+        }
+    }
+
+    fn apply_xact<R: Record + ?Sized>(&mut self, major: Major, rec: &R) -> Result<(), WalError> {
+        match xact::decode(major, rec)? {
+            XactRecord::Commit(end) | XactRecord::CommitPrepared(end) => self.end(&end, true),
+            XactRecord::Abort(end) | XactRecord::AbortPrepared(end) => self.end(&end, false),
+            // A prepared transaction stays undecided, across a crash as well.
+            XactRecord::Prepare(_)
+            | XactRecord::Assignment { .. }
+            | XactRecord::Invalidations(_) => {}
+            XactRecord::Other { .. } => self.stats.unknown_records += 1,
+        }
+        Ok(())
+    }
+
+    /// The relations first: what they have undecided goes with them.
+    fn end(&mut self, end: &XactEnd<'_>, committed: bool) {
+        end.rels
+            .iter()
+            .for_each(|locator| self.drop_relation(locator));
+        self.finish(end.xids(), committed);
+    }
+
+    fn apply_xlog<R: Record + ?Sized>(
+        &mut self,
+        major: Major,
+        rec: &R,
+        server: &mut Server<'_>,
+    ) -> Result<(), WalError> {
+        let level = match xlog::decode(major, rec)? {
+            XlogRecord::Fpi => return self.apply_fpi(rec, Expect::Nothing, server),
+            XlogRecord::FpiForHint => return self.apply_fpi(rec, Expect::Exact, server),
+            XlogRecord::CheckpointShutdown(checkpoint) => {
+                self.settle_lost(None, server.oracle);
+                checkpoint.wal_level
+            }
+            XlogRecord::EndOfRecovery(end) => {
+                self.settle_lost(None, server.oracle);
+                end.wal_level
+            }
+            XlogRecord::CheckpointOnline(checkpoint) => checkpoint.wal_level,
+            XlogRecord::CheckpointRedo(level) => Some(level),
+            XlogRecord::ParameterChange(change) => Some(change.wal_level),
+            XlogRecord::Other { .. } => {
+                self.stats.unknown_records += 1;
+                None
+            }
+            // Without full-page writes unknown blocks stay unknown longer.
+            _ => None,
+        };
+        if let Some(level) = level {
+            self.set_wal_minimal(level == WalLevel::MINIMAL);
+        }
+        Ok(())
+    }
+
+    fn apply_smgr<R: Record + ?Sized>(&mut self, rec: &R) -> Result<(), WalError> {
+        match storage::decode_smgr(rec)? {
+            SmgrRecord::Create {
+                locator,
+                fork: ForkNumber::MAIN,
+            } => {
+                self.create_relation(locator, rec.end_lsn());
+            }
+            SmgrRecord::Create { .. } => {}
+            // Other forks may be cut alone (pg_truncate_visibility_map).
+            SmgrRecord::Truncate {
+                locator,
+                blkno,
+                flags,
+            } => {
+                if flags & SMGR_TRUNCATE_HEAP != 0 {
+                    self.truncate_relation(locator, blkno, rec.end_lsn());
+                }
+            }
+            SmgrRecord::Other { .. } => self.stats.unknown_records += 1,
+        }
+        Ok(())
+    }
+
+    fn apply_dbase<R: Record + ?Sized>(&mut self, rec: &R) -> Result<(), WalError> {
+        match storage::decode_dbase(rec)? {
+            DbaseRecord::CreateFileCopy {
+                db_oid,
+                ts_oid,
+                src_db_oid,
+                src_ts_oid,
+            } => {
+                let (from, to) = ((src_db_oid, src_ts_oid), (db_oid, ts_oid));
+                self.clone_database(from, to, rec.end_lsn());
+            }
+            // The relations follow one by one.
+            DbaseRecord::CreateWalLog { .. } => {}
+            DbaseRecord::Drop { db_oid, ts_oids } => {
+                ts_oids
+                    .iter()
+                    .for_each(|ts_oid| self.drop_database(db_oid, ts_oid));
+            }
+            DbaseRecord::Other { .. } => self.stats.unknown_records += 1,
+        }
+        Ok(())
+    }
+
+    fn apply_tblspc<R: Record + ?Sized>(&mut self, rec: &R) -> Result<(), WalError> {
+        match storage::decode_tblspc(rec)? {
+            TblspcRecord::Create { .. } => {}
+            TblspcRecord::Drop { ts_oid } => self.drop_tablespace(ts_oid),
+            TblspcRecord::Other { .. } => self.stats.unknown_records += 1,
+        }
+        Ok(())
+    }
+
+    fn apply_standby<R: Record + ?Sized>(
+        &mut self,
+        rec: &R,
+        server: &mut Server<'_>,
+    ) -> Result<(), WalError> {
+        match standby::decode(rec)? {
+            StandbyRecord::RunningXacts(running) => {
+                self.settle_lost(Some(running.oldest_running_xid), server.oracle);
+                self.republish();
+            }
+            StandbyRecord::Lock(_) | StandbyRecord::Invalidations(_) => {}
+            StandbyRecord::Other { .. } => self.stats.unknown_records += 1,
+        }
+        Ok(())
+    }
+
+    fn apply_multixact<R: Record + ?Sized>(
+        &mut self,
+        major: Major,
+        rec: &R,
+    ) -> Result<(), WalError> {
+        match multixact::decode(major, rec)? {
+            MultixactRecord::CreateId(create) => {
+                let updater: TransactionId = create.updater().unwrap_or(0);
+                self.multixacts.record(create.mid, updater);
+            }
+            MultixactRecord::Other { .. } => self.stats.unknown_records += 1,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// The record's blocks in main forks. Visibility map and free space map have
+/// no garbage; which IDs they have differs between minor releases.
+fn main_blocks<'a, R: Record + ?Sized>(rec: &'a R) -> impl Iterator<Item = Block<'a>> {
+    (0..=rec.max_block_id().unwrap_or(0))
+        .filter_map(|id| rec.block(id))
+        .filter(|block| block.fork == ForkNumber::MAIN)
+}
+
+fn at<R: Record + ?Sized>(rec: &R, block: &Block<'_>) -> At {
+    At {
+        locator: block.locator,
+        blkno: block.blkno,
+        end_lsn: rec.end_lsn(),
+        sets_page_lsn: true,
+    }
+}

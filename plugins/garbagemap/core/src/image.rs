@@ -1,0 +1,392 @@
+//! A block's state from what its page shows, and the audit of the ledger
+//! against it.
+//!
+//! What counts as dead is what `pgstat_heap` counts: `HeapTupleSatisfiesDirty`
+//! is followed step by step, except that a transaction in progress leaves an
+//! undecided event instead of a live tuple.
+
+use walker_wal::heap::{Infomask, TupleHeader};
+use walker_wal::{BlockNumber, HeapPage, LinePointer, Lsn, OffsetNumber};
+use walker_wal::{RelFileLocator, TransactionId, WalError};
+
+use crate::Sink;
+use crate::block::{BlockState, Event, MAX_OFFSET, Offsets};
+use crate::ledger::{At, Ledger};
+use crate::mem::NoMemory;
+use crate::range::{Effect, Range};
+use crate::xact::{Ended, Multixacts, Oracle, Transactions, XidStatus, special_xid};
+
+/// What an item of a page means for garbage.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Item {
+    Tuple {
+        xmin: TransactionId,
+        xmax: TransactionId,
+        infomask: Infomask,
+    },
+    Dead,
+    Other,
+}
+
+impl From<LinePointer> for Item {
+    fn from(lp: LinePointer) -> Item {
+        match lp {
+            LinePointer::Normal(TupleHeader {
+                xmin,
+                xmax,
+                infomask,
+                ..
+            }) => Item::Tuple {
+                xmin,
+                xmax,
+                infomask,
+            },
+            LinePointer::Dead => Item::Dead,
+            LinePointer::Unused | LinePointer::Redirect(_) => Item::Other,
+        }
+    }
+}
+
+/// Why a page does not tell its block's state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Undecided {
+    Malformed(WalError),
+    /// A transaction's status is not kept any more.
+    Status,
+    NoMemory,
+}
+
+impl From<NoMemory> for Undecided {
+    fn from(_: NoMemory) -> Self {
+        Undecided::NoMemory
+    }
+}
+
+/// Everything that tells a transaction's status, in the order of asking.
+pub(crate) struct Facts<'a> {
+    /// The record's own transaction: its end comes later.
+    pub writer: TransactionId,
+    pub ended: &'a Ended,
+    pub txs: &'a Transactions,
+    pub multixacts: &'a Multixacts,
+    pub oracle: &'a mut dyn Oracle,
+    /// The block as the ledger has it, if it is known.
+    pub prior: Option<(&'a Range, u8)>,
+    pub last: Option<(TransactionId, XidStatus)>,
+}
+
+impl Facts<'_> {
+    fn status(&mut self, xid: TransactionId) -> XidStatus {
+        if xid == self.writer && xid != 0 {
+            return XidStatus::InProgress;
+        }
+        if let Some(status) = special_xid(xid) {
+            return status;
+        }
+        if let Some((last, status)) = self.last
+            && last == xid
+        {
+            return status;
+        }
+        let status = match self.ended.status(xid) {
+            Some(status) => status,
+            None if self.txs.contains(xid) => XidStatus::InProgress,
+            None => self.oracle.xid_status(xid),
+        };
+        self.last = Some((xid, status));
+        status
+    }
+
+    /// What became of the deletion by a multixact's updater, and who that is.
+    fn multixact(
+        &mut self,
+        off: OffsetNumber,
+        mxid: TransactionId,
+    ) -> Option<(TransactionId, XidStatus)> {
+        if let Some(updater) = self.multixacts.updater(mxid) {
+            return Some((updater, self.status(updater)));
+        }
+        // Lockers come and go without changing who deleted the tuple.
+        if let Some((range, b)) = self.prior {
+            let pos = crate::range::position(b, off);
+            if range.dead.contains(pos) {
+                return Some((0, XidStatus::Committed));
+            }
+            let deleter = range.pending.iter().rev().find(|g| g.del.contains(pos));
+            return Some(match deleter {
+                Some(group) => (group.xid, XidStatus::InProgress),
+                None => (0, XidStatus::Aborted),
+            });
+        }
+        let updater = self.oracle.multixact_updater(mxid)?;
+        Some((updater, self.status(updater)))
+    }
+}
+
+/// Fill in `state` from the items of a page.
+pub(crate) fn decode(
+    state: &mut BlockState,
+    items: impl Iterator<Item = Result<(OffsetNumber, Item), WalError>>,
+    facts: &mut Facts<'_>,
+) -> Result<(), Undecided> {
+    state.reset()?;
+    for item in items {
+        let (off, item) = item.map_err(Undecided::Malformed)?;
+        match item {
+            Item::Other => continue,
+            _ if !(1..=MAX_OFFSET).contains(&off) => {
+                let (what, value) = ("line pointer number", off.into());
+                return Err(Undecided::Malformed(WalError::Invalid { what, value }));
+            }
+            Item::Dead => state.items.insert(off),
+            Item::Tuple {
+                xmin,
+                xmax,
+                infomask,
+            } => {
+                state.normal += 1;
+                if is_dead(state, off, (xmin, xmax, infomask), facts)? {
+                    state.dead.insert(off);
+                    state.pending.pop_if(|&mut (of, ..)| of == off);
+                }
+            }
+        }
+        if state.normal > MAX_OFFSET {
+            let (what, value) = ("number of tuples", state.normal.into());
+            return Err(Undecided::Malformed(WalError::Invalid { what, value }));
+        }
+    }
+    Ok(())
+}
+
+/// `!HeapTupleSatisfiesDirty`. Adds the undecided events of the tuple.
+fn is_dead(
+    state: &mut BlockState,
+    off: OffsetNumber,
+    (xmin, xmax, infomask): (TransactionId, TransactionId, Infomask),
+    facts: &mut Facts<'_>,
+) -> Result<bool, Undecided> {
+    if !infomask.xmin_committed() {
+        if infomask.xmin_invalid() {
+            return Ok(true);
+        }
+        if infomask.moved() {
+            return Err(Undecided::Status); // t_xvac decides, which nobody kept
+        }
+        match facts.status(xmin) {
+            XidStatus::Committed => {}
+            XidStatus::Aborted => return Ok(true),
+            XidStatus::InProgress => state.pending.push((off, xmin, Event::Insert)),
+            XidStatus::Unknown => return Err(Undecided::Status),
+        }
+    }
+    if infomask.xmax_invalid() || infomask.xmax_is_locked_only() {
+        return Ok(false);
+    }
+    if infomask.xmax_committed() {
+        return Ok(true);
+    }
+    let (deleter, status) = if infomask.xmax_is_multi() {
+        facts.multixact(off, xmax).ok_or(Undecided::Status)?
+    } else {
+        (xmax, facts.status(xmax))
+    };
+    match status {
+        XidStatus::Committed => return Ok(true),
+        XidStatus::Aborted => {}
+        XidStatus::InProgress => state.pending.push((off, deleter, Event::Delete)),
+        XidStatus::Unknown => return Err(Undecided::Status),
+    }
+    Ok(false)
+}
+
+/// What a record and the ledger promise about the image that came with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Expect {
+    /// The record's change was applied to the ledger before.
+    Exact,
+    /// The page was pruned, but the image took the place of the details: dead
+    /// tuples can only be fewer.
+    Pruned,
+    /// Items were freed, but the image took the place of the details.
+    Vacuumed,
+    /// The page is new, or was replaced as a whole.
+    Nothing,
+}
+
+/// What the audit says of a line pointer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ItemKind {
+    /// A dead tuple.
+    DeadTuple,
+    /// An `LP_DEAD` item.
+    DeadItem,
+    /// Anything else.
+    Other,
+}
+
+/// A page image that contradicts the ledger. Never expected; the image wins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mismatch {
+    /// The relation.
+    pub locator: RelFileLocator,
+    /// The block.
+    pub blkno: BlockNumber,
+    /// The first line pointer that differs.
+    pub offnum: OffsetNumber,
+    /// The end of the record with the image.
+    pub end_lsn: Lsn,
+    /// What the ledger had.
+    pub expected: ItemKind,
+    /// What the page shows.
+    pub found: ItemKind,
+}
+
+/// Mismatches kept until they are taken.
+const MAX_MISMATCHES: usize = 64;
+
+impl<S: Sink> Ledger<S> {
+    /// The mismatches since the last call, one per relation at most.
+    pub fn take_mismatches(&mut self) -> Vec<Mismatch> {
+        std::mem::take(&mut self.mismatches)
+    }
+
+    /// Take a block's state over from its image. The record's own change has
+    /// been applied before if that was possible.
+    pub(crate) fn image(
+        &mut self,
+        at: At,
+        writer: TransactionId,
+        page: &HeapPage<'_>,
+        expect: Expect,
+        oracle: &mut dyn Oracle,
+    ) -> Result<(), WalError> {
+        let items = page
+            .items()
+            .map(|item| item.map(|(off, lp)| (off, lp.into())));
+        let mut state = std::mem::take(&mut self.scratch);
+        let decoded = self.decode_block(&mut state, at, writer, items, oracle);
+        let result = match decoded {
+            Ok(()) => {
+                self.audit(&state, at, expect);
+                self.learn_state(at, &state, true);
+                Ok(())
+            }
+            Err(why) => {
+                self.stats.images_undecided += 1;
+                self.forget_block(at);
+                match why {
+                    Undecided::Malformed(e) => Err(e),
+                    Undecided::Status | Undecided::NoMemory => Ok(()),
+                }
+            }
+        };
+        self.scratch = state;
+        result
+    }
+
+    /// Decode with all that this ledger knows.
+    pub(crate) fn decode_block(
+        &mut self,
+        state: &mut BlockState,
+        at: At,
+        writer: TransactionId,
+        items: impl Iterator<Item = Result<(OffsetNumber, Item), WalError>>,
+        oracle: &mut dyn Oracle,
+    ) -> Result<(), Undecided> {
+        let (rangeno, b) = self.geo.split(at.blkno);
+        let idx = self.rels.find(at.locator);
+        let range = idx.and_then(|idx| self.rels.get(idx)?.ranges.get(&rangeno));
+        let mut facts = Facts {
+            writer,
+            ended: &self.ended,
+            txs: &self.txs,
+            multixacts: &self.multixacts,
+            oracle,
+            prior: range.filter(|r| r.is_known(b)).map(|r| (&**r, b)),
+            last: None,
+        };
+        decode(state, items, &mut facts)
+    }
+
+    /// Take over a block's state, and unless it is held back, make it known.
+    pub(crate) fn learn_state(&mut self, at: At, state: &BlockState, known: bool) -> bool {
+        let mut done = self.learn(at, 0, |range, b, mem| {
+            range.set_block(b, state, mem)?;
+            range.known.set(b, known);
+            Ok(Effect::default())
+        });
+        for &(off, xid, event) in &state.pending {
+            // A failure degrades the relation: what is left of it is nothing.
+            done = done
+                && self.learn(at, xid, |range, b, mem| {
+                    let new_group = range.add_event(b, off, xid, event, mem)?;
+                    Ok(Effect {
+                        new_group,
+                        contradiction: false,
+                    })
+                });
+        }
+        done
+    }
+
+    /// Compare a known block with what its image shows.
+    fn audit(&mut self, state: &BlockState, at: At, expect: Expect) {
+        let (rangeno, b) = self.geo.split(at.blkno);
+        let Some(rel) = self
+            .rels
+            .find(at.locator)
+            .and_then(|idx| self.rels.get_mut(idx))
+        else {
+            return;
+        };
+        let Some(range) = rel.ranges.get(&rangeno).filter(|r| r.is_known(b)) else {
+            return;
+        };
+        // A status may have been learned from the server before its record
+        // came by; that is no difference.
+        let open = range.pending_offsets(b).or(state.pending_offsets());
+        let (dead, items) = (
+            Range::offsets(&range.dead, b),
+            Range::offsets(&range.items, b),
+        );
+        let differ = match expect {
+            Expect::Exact => state.dead.xor(dead).or(state.items.xor(items)),
+            Expect::Pruned => state.dead.without(dead),
+            Expect::Vacuumed => state.dead.xor(dead).or(state.items.without(items)),
+            Expect::Nothing => return,
+        };
+        self.stats.images_checked += 1;
+        let count = range.normal.get(b).filter(|_| expect != Expect::Pruned);
+        if count.is_some_and(|n| n != state.normal) {
+            self.stats.count_mismatches += 1;
+        }
+        let Some(offnum) = differ.without(open).first() else {
+            return;
+        };
+        self.stats.image_mismatches += 1;
+        if !std::mem::replace(&mut rel.mismatch_reported, true)
+            && self.mismatches.len() < MAX_MISMATCHES
+            && self.mismatches.try_reserve(1).is_ok()
+        {
+            self.mismatches.push(Mismatch {
+                locator: at.locator,
+                blkno: at.blkno,
+                offnum,
+                end_lsn: at.end_lsn,
+                expected: kind(offnum, &dead, &items),
+                found: kind(offnum, &state.dead, &state.items),
+            });
+        }
+    }
+}
+
+fn kind(off: OffsetNumber, dead: &Offsets, items: &Offsets) -> ItemKind {
+    if dead.contains(off) {
+        ItemKind::DeadTuple
+    } else if items.contains(off) {
+        ItemKind::DeadItem
+    } else {
+        ItemKind::Other
+    }
+}

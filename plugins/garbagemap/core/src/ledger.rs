@@ -1,0 +1,287 @@
+//! The ledger: what is known of every block of every heap, its changes, and
+//! the one way in which they reach the counters.
+//!
+//! A change goes to a block only while the block is known. Each operation
+//! ends in [`Ledger::settle`], which notes new undecided events with their
+//! transaction and publishes the range's counters. If memory for a change
+//! cannot be had, the relation is degraded: it is unknown from then on, and
+//! never wrong.
+
+use walker_wal::{BlockNumber, Lsn, RelFileLocator, TransactionId};
+
+use crate::basescan::Scans;
+use crate::block::BlockState;
+use crate::image::Mismatch;
+use crate::mem::{Mem, NoMemory};
+use crate::range::{Effect, Range, Shown};
+use crate::relation::{Geometry, Relations};
+use crate::xact::{Ended, Multixacts, Touch, Transactions};
+use crate::{Config, Sink, Stats};
+
+/// A block, and the end of the record that concerns it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct At {
+    pub locator: RelFileLocator,
+    pub blkno: BlockNumber,
+    pub end_lsn: Lsn,
+    /// Redo of the record sets the page's LSN to `end_lsn`.
+    pub sets_page_lsn: bool,
+}
+
+/// Sums over all ranges, kept up to date by what each range shows.
+#[derive(Default)]
+pub(crate) struct Totals {
+    pub blocks_known: u64,
+    pub blocks_with_garbage: u64,
+    pub dead_tuples: u64,
+    pub dead_items: u64,
+}
+
+impl Totals {
+    fn add(&mut self, shown: Shown) {
+        self.blocks_known += u64::from(shown.known_blocks);
+        self.blocks_with_garbage += u64::from(shown.garbage_blocks);
+        self.dead_tuples += u64::from(shown.counts.dead);
+        self.dead_items += u64::from(shown.counts.items);
+    }
+
+    pub(crate) fn subtract(&mut self, shown: Option<Shown>) {
+        let Some(shown) = shown else { return };
+        self.blocks_known -= u64::from(shown.known_blocks);
+        self.blocks_with_garbage -= u64::from(shown.garbage_blocks);
+        self.dead_tuples -= u64::from(shown.counts.dead);
+        self.dead_items -= u64::from(shown.counts.items);
+    }
+}
+
+/// The ledger. See the module's documentation.
+pub struct Ledger<S: Sink> {
+    pub(crate) config: Config,
+    pub(crate) geo: Geometry,
+    pub(crate) sink: S,
+    pub(crate) rels: Relations<S::Rel>,
+    pub(crate) txs: Transactions,
+    pub(crate) ended: Ended,
+    pub(crate) multixacts: Multixacts,
+    pub(crate) scans: Scans,
+    pub(crate) mem: Mem,
+    pub(crate) totals: Totals,
+    pub(crate) stats: Stats,
+    pub(crate) mismatches: Vec<Mismatch>,
+    /// Relations the sink had no room for, or lost a range of.
+    pub(crate) unpublished: bool,
+    /// The WAL was written with `wal_level = minimal`: creations of relations
+    /// promise nothing then.
+    pub(crate) wal_minimal: bool,
+    /// Reused while an image is decoded.
+    pub(crate) scratch: BlockState,
+}
+
+impl<S: Sink> Ledger<S> {
+    /// A ledger that knows nothing yet.
+    pub fn new(config: Config, sink: S) -> Self {
+        Ledger {
+            geo: Geometry::new(config.range_blocks, config.count_tuples),
+            config,
+            sink,
+            rels: Relations::default(),
+            txs: Transactions::default(),
+            ended: Ended::default(),
+            multixacts: Multixacts::default(),
+            scans: Scans::default(),
+            mem: Mem::default(),
+            totals: Totals::default(),
+            stats: Stats::default(),
+            mismatches: Vec::new(),
+            unpublished: false,
+            wal_minimal: false,
+            scratch: BlockState::default(),
+        }
+    }
+
+    /// Whether WAL from here on was written with `wal_level = minimal`. The
+    /// ledger follows the records that tell of a change; the caller says what
+    /// held at the position it starts at.
+    pub fn set_wal_minimal(&mut self, minimal: bool) {
+        self.wal_minimal = minimal;
+    }
+
+    /// Where the counters go.
+    pub fn sink(&self) -> &S {
+        &self.sink
+    }
+
+    /// Where the counters go.
+    pub fn sink_mut(&mut self) -> &mut S {
+        &mut self.sink
+    }
+
+    /// Change a block, if it is known. Whether it is.
+    pub(crate) fn delta(
+        &mut self,
+        at: At,
+        xid: TransactionId,
+        change: impl FnOnce(&mut Range, u8, &mut Mem) -> Result<Effect, NoMemory>,
+    ) -> bool {
+        let Some(idx) = self.rels.find(at.locator) else {
+            return false;
+        };
+        let (geo, (rangeno, b)) = (self.geo, self.geo.split(at.blkno));
+        if !self.admit(idx, at) {
+            return false;
+        }
+        let Some(rel) = self.rels.get_mut(idx) else {
+            return false;
+        };
+        let result = match rel.known_range(geo, at.blkno, &mut self.mem) {
+            Ok(None) => return false,
+            Ok(Some(range)) => change(range, b, &mut self.mem),
+            Err(e) => Err(e),
+        };
+        self.settle(idx, rangeno, xid, result)
+    }
+
+    /// Change a block in a way that makes it known, or may make it unknown.
+    pub(crate) fn learn(
+        &mut self,
+        at: At,
+        xid: TransactionId,
+        change: impl FnOnce(&mut Range, u8, &mut Mem) -> Result<Effect, NoMemory>,
+    ) -> bool {
+        let Some(idx) = self.open(at.locator) else {
+            return false;
+        };
+        let (geo, (rangeno, b)) = (self.geo, self.geo.split(at.blkno));
+        if !self.admit(idx, at) {
+            return false;
+        }
+        let Some(rel) = self.rels.get_mut(idx) else {
+            return false;
+        };
+        let result = rel
+            .range_or_new(geo, rangeno, &mut self.mem)
+            .and_then(|range| change(range, b, &mut self.mem));
+        self.settle(idx, rangeno, xid, result)
+    }
+
+    /// The record is the latest that concerns the relation. Whether its
+    /// change to this block is still to be made: a base scan may have seen it
+    /// already.
+    fn admit(&mut self, idx: u32, at: At) -> bool {
+        let Some(rel) = self.rels.get_mut(idx) else {
+            return false;
+        };
+        rel.last_touch = at.end_lsn.0;
+        !rel.scanning || self.scan_admits(idx, at)
+    }
+
+    /// The relation's slot; made if need be.
+    pub(crate) fn open(&mut self, locator: RelFileLocator) -> Option<u32> {
+        if let Some(idx) = self.rels.find(locator) {
+            return Some(idx);
+        }
+        let idx = self.rels.add(locator, &mut self.mem).ok()?;
+        let place = self.sink.open(locator);
+        if let (Some(place), Some(rel)) = (place, self.rels.get_mut(idx)) {
+            rel.sink = Some(place);
+            // The place may have been used before a restart.
+            self.sink.truncate(place, 0);
+            self.sink.set_known_from(place, None);
+        }
+        if place.is_none() {
+            self.unpublished = true;
+            self.rels.get_mut(idx)?.unpublished = true;
+        }
+        Some(idx)
+    }
+
+    /// The end of each change: note a new undecided transaction, publish.
+    pub(crate) fn settle(
+        &mut self,
+        idx: u32,
+        rangeno: u32,
+        xid: TransactionId,
+        result: Result<Effect, NoMemory>,
+    ) -> bool {
+        let noted = match result {
+            Ok(Effect {
+                new_group: true, ..
+            }) => self.note(idx, rangeno, xid),
+            other => other.map(drop),
+        };
+        if noted.is_err() {
+            self.degrade(idx);
+            return false;
+        }
+        if let Ok(Effect {
+            contradiction: true,
+            ..
+        }) = result
+        {
+            self.stats.contradictions += 1;
+        }
+        self.show(idx, rangeno);
+        true
+    }
+
+    /// The transaction has undecided events in the range.
+    pub(crate) fn note(
+        &mut self,
+        idx: u32,
+        rangeno: u32,
+        xid: TransactionId,
+    ) -> Result<(), NoMemory> {
+        let touch = Touch {
+            rel: idx,
+            generation: self.rels.generation(idx),
+            rangeno,
+        };
+        self.txs.touch(xid, touch, &mut self.mem)
+    }
+
+    /// Publish a range's counters if they changed.
+    pub(crate) fn show(&mut self, idx: u32, rangeno: u32) {
+        let Some(rel) = self.rels.get_mut(idx) else {
+            return;
+        };
+        let Some(range) = rel.ranges.get_mut(&rangeno) else {
+            return;
+        };
+        let now = range.shows();
+        let before = range.shown.replace(now);
+        if before == Some(now) {
+            return;
+        }
+        self.totals.subtract(before);
+        self.totals.add(now);
+        if let Some(place) = rel.sink
+            && before.is_none_or(|b| b.counts != now.counts)
+        {
+            let shown = self.sink.publish(place, rangeno, now.counts);
+            rel.unpublished |= !shown;
+            self.unpublished |= !shown;
+        }
+    }
+
+    /// Drop what is known of a relation: it becomes known again by images,
+    /// new pages and all-visible records. Its place stays.
+    pub(crate) fn degrade(&mut self, idx: u32) {
+        self.stats.degradations += 1;
+        self.forget_relation(idx);
+    }
+
+    pub(crate) fn forget_relation(&mut self, idx: u32) {
+        let Some(rel) = self.rels.get_mut(idx) else {
+            return;
+        };
+        rel.known_from = None;
+        rel.scanning = false;
+        let totals = &mut self.totals;
+        rel.drop_ranges(&mut self.mem, |range| totals.subtract(range.shown));
+        if let Some(place) = rel.sink {
+            self.sink.set_known_from(place, None);
+            self.sink.truncate(place, 0);
+        }
+        self.scans.forget(idx, &mut self.mem);
+    }
+}

@@ -1,0 +1,146 @@
+//! What happens when memory is short.
+//!
+//! First the counts of live tuples go, then whole relations, the coldest
+//! first: those whose last record is the oldest. A relation that was let go is
+//! unknown, and becomes known again by page images, new pages and all-visible
+//! records, or a base scan.
+
+use crate::Sink;
+use crate::ledger::Ledger;
+
+impl<S: Sink> Ledger<S> {
+    /// Keep within the limit. Called after each record.
+    #[inline]
+    pub(crate) fn enforce_limit(&mut self) {
+        if self.mem.used() > self.config.max_memory {
+            self.shrink();
+        }
+    }
+
+    /// Change the limit.
+    pub fn set_max_memory(&mut self, bytes: usize) {
+        self.config.max_memory = bytes;
+        self.enforce_limit();
+    }
+
+    #[cold]
+    fn shrink(&mut self) {
+        // Some way below the limit, so that this is rare.
+        let target = self.config.max_memory / 8 * 7;
+        let mut order = Vec::new();
+        if order.try_reserve_exact(self.rels.len()).is_ok() {
+            order.extend(self.rels.iter().map(|(idx, rel)| (rel.last_touch, idx)));
+            order.sort_unstable();
+        }
+        self.until(&order, target, Self::drop_counts);
+        self.until(&order, target, Self::degrade_if_held);
+        if self.mem.used() > target {
+            self.forget_stale_touches();
+        }
+        self.until(&order, target, |ledger, idx| {
+            if ledger
+                .rels
+                .get(idx)
+                .is_some_and(|rel| rel.ranges.is_empty())
+            {
+                ledger.drop_slot(idx);
+            }
+        });
+        if self.mem.used() > self.config.max_memory {
+            self.mark_all_unknown(); // the list above could not be had
+        }
+    }
+
+    fn until(&mut self, order: &[(u64, u32)], target: usize, step: impl Fn(&mut Self, u32)) {
+        for &(_, idx) in order {
+            if self.mem.used() <= target {
+                return;
+            }
+            step(self, idx);
+        }
+    }
+
+    fn drop_counts(&mut self, idx: u32) {
+        let Some(rel) = self.rels.get_mut(idx) else {
+            return;
+        };
+        for (&rangeno, range) in &mut rel.ranges {
+            if !range.normal.is_tracked() {
+                continue;
+            }
+            range.normal.drop_counts(&mut self.mem);
+            let Some(shown) = &mut range.shown else {
+                continue;
+            };
+            if shown.counts.tuples.take().is_some()
+                && let Some(place) = rel.sink
+            {
+                let shown = self.sink.publish(place, rangeno, shown.counts);
+                rel.unpublished |= !shown;
+                self.unpublished |= !shown;
+            }
+        }
+    }
+
+    fn degrade_if_held(&mut self, idx: u32) {
+        if self.rels.get(idx).is_some_and(|rel| !rel.ranges.is_empty()) {
+            self.degrade(idx);
+        }
+    }
+
+    /// Transactions remember ranges that are gone.
+    fn forget_stale_touches(&mut self) {
+        let rels = &self.rels;
+        self.txs.retain(
+            |xid, touch| {
+                rels.generation(touch.rel) == touch.generation
+                    && rels
+                        .get(touch.rel)
+                        .and_then(|rel| rel.ranges.get(&touch.rangeno))
+                        .is_some_and(|range| range.find_group(xid).is_ok())
+            },
+            &mut self.mem,
+        );
+    }
+
+    /// Show relations again that the sink had no room for. Called now and
+    /// then, as room may have become free.
+    pub(crate) fn republish(&mut self) {
+        if !std::mem::take(&mut self.unpublished) {
+            return;
+        }
+        let mut missing = 0;
+        for idx in self.rels.indexes() {
+            if self.rels.get(idx).is_some_and(|rel| rel.unpublished) {
+                missing += u64::from(!self.publish_relation(idx));
+            }
+        }
+        self.stats.unpublished_relations = missing;
+        self.unpublished = missing > 0;
+    }
+
+    /// Show all of a relation. False if the sink has no room for it.
+    pub(crate) fn publish_relation(&mut self, idx: u32) -> bool {
+        let Some(rel) = self.rels.get_mut(idx) else {
+            return true;
+        };
+        let place = match rel.sink {
+            Some(place) => place,
+            None => match self.sink.open(rel.locator) {
+                Some(place) => *rel.sink.insert(place),
+                None => return false,
+            },
+        };
+        self.sink.truncate(place, 0);
+        self.sink.set_known_from(place, rel.known_from);
+        let all = rel
+            .ranges
+            .iter()
+            .all(|(&rangeno, range)| match range.shown {
+                Some(shown) => self.sink.publish(place, rangeno, shown.counts),
+                None => true,
+            });
+        rel.unpublished = !all;
+        all
+    }
+}

@@ -1,0 +1,426 @@
+//! The state of one block range.
+//!
+//! Invariants: a block that is neither known nor held by a base scan has no
+//! position in any set and a count of 0; `pending` is sorted by xid, one group
+//! per xid; `garbage_blocks` is the number of blocks with a position in
+//! `dead`. A position in `dead` or in a pending set is an `LP_NORMAL` item, a
+//! position in `items` an `LP_DEAD` one.
+
+use walker_wal::{OffsetNumber, TransactionId};
+
+use crate::block::{BlockMask, BlockState, Event, MAX_OFFSET, Offsets};
+use crate::mem::{MALLOC_OVERHEAD, Mem, NoMemory};
+use crate::normal::Normal;
+use crate::posset::PosSet;
+use crate::{RangeCounts, xact::Outcome};
+
+/// What a running transaction did in a range.
+pub(crate) struct Group {
+    pub xid: TransactionId,
+    pub ins: PosSet,
+    pub del: PosSet,
+}
+
+impl Group {
+    pub(crate) fn set(&mut self, event: Event) -> &mut PosSet {
+        match event {
+            Event::Insert => &mut self.ins,
+            Event::Delete => &mut self.del,
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.ins.heap_bytes() + self.del.heap_bytes()
+    }
+}
+
+/// What of a range was counted and published last.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Shown {
+    pub counts: RangeCounts,
+    pub known_blocks: u8,
+    pub garbage_blocks: u8,
+}
+
+#[derive(Default)]
+pub(crate) struct Range {
+    pub(crate) known: BlockMask,
+    pub(crate) dead: PosSet,
+    pub(crate) items: PosSet,
+    pub(crate) pending: Vec<Group>,
+    pub(crate) normal: Normal,
+    garbage_blocks: u8,
+    /// `None` before the first time.
+    pub(crate) shown: Option<Shown>,
+}
+
+/// What a change found out besides.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(crate) struct Effect {
+    /// The transaction has a new group here and must remember this range.
+    pub new_group: bool,
+    /// The state before contradicts the record.
+    pub contradiction: bool,
+}
+
+impl Range {
+    /// A range of which the blocks in `known` are known to be empty.
+    pub(crate) fn new(known: BlockMask, normal: Normal) -> Self {
+        Range {
+            known,
+            normal,
+            ..Range::default()
+        }
+    }
+
+    /// What the range costs beyond its own size.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.dead.heap_bytes()
+            + self.items.heap_bytes()
+            + self.normal.heap_bytes()
+            + self.pending.iter().map(Group::heap_bytes).sum::<usize>()
+            + pending_bytes(&self.pending)
+    }
+
+    /// A copy that was not shown yet.
+    pub(crate) fn try_clone(&self, mem: &mut Mem) -> Result<Range, NoMemory> {
+        let mut pending = Vec::new();
+        pending.try_reserve_exact(self.pending.len())?;
+        for Group { xid, ins, del } in &self.pending {
+            let (ins, del) = (ins.try_clone()?, del.try_clone()?);
+            pending.push(Group {
+                xid: *xid,
+                ins,
+                del,
+            });
+        }
+        let copy = Range {
+            known: self.known,
+            dead: self.dead.try_clone()?,
+            items: self.items.try_clone()?,
+            pending,
+            normal: self.normal.try_clone()?,
+            garbage_blocks: self.garbage_blocks,
+            shown: None,
+        };
+        mem.grew(copy.heap_bytes());
+        Ok(copy)
+    }
+
+    pub(crate) fn is_known(&self, b: u8) -> bool {
+        self.known.get(b)
+    }
+
+    pub(crate) fn shows(&self) -> Shown {
+        let dead = self.dead.len();
+        Shown {
+            counts: RangeCounts {
+                dead,
+                items: self.items.len(),
+                tuples: self.normal.total().and_then(|n| n.checked_sub(dead)),
+                first_unknown: self.known.first_clear(),
+            },
+            known_blocks: self.known.count(),
+            garbage_blocks: self.garbage_blocks,
+        }
+    }
+
+    /// The page was (re-)initialised: known, and empty.
+    pub(crate) fn init_block(&mut self, b: u8, mem: &mut Mem) {
+        self.clear_block(b, mem);
+        self.known.set(b, true);
+        self.normal.set(b, Some(0));
+    }
+
+    /// Nothing is known of the block any more.
+    pub(crate) fn forget_block(&mut self, b: u8, mem: &mut Mem) {
+        self.clear_block(b, mem);
+        self.known.set(b, false);
+        self.normal.set(b, Some(0));
+    }
+
+    /// The block was found all-visible: it holds no garbage, how much else is
+    /// not said.
+    pub(crate) fn set_visible(&mut self, b: u8, mem: &mut Mem) -> Effect {
+        let (lo, hi) = span(b);
+        let contradiction = self.dead.any_in(lo, hi) || self.items.any_in(lo, hi);
+        let count = self
+            .normal
+            .get(b)
+            .filter(|_| self.known.get(b) && !contradiction);
+        self.clear_block(b, mem);
+        self.known.set(b, true);
+        self.normal.set(b, count);
+        Effect {
+            contradiction,
+            new_group: false,
+        }
+    }
+
+    /// A tuple was put at a free offset, by a running transaction unless it
+    /// was inserted frozen.
+    pub(crate) fn insert(
+        &mut self,
+        b: u8,
+        off: OffsetNumber,
+        xid: Option<TransactionId>,
+        mem: &mut Mem,
+    ) -> Result<Effect, NoMemory> {
+        let pos = position(b, off);
+        let was_dead = self.remove_dead(pos, mem);
+        let was_item = with(&mut self.items, mem, |set| set.remove(pos));
+        self.remove_pending(pos, mem);
+        if was_dead {
+            self.normal.set(b, None);
+        } else {
+            self.normal.increment(b);
+        }
+        Ok(Effect {
+            new_group: match xid {
+                Some(xid) => self.add_event(b, off, xid, Event::Insert, mem)?,
+                None => false,
+            },
+            contradiction: was_dead || was_item,
+        })
+    }
+
+    /// A transaction has yet to decide about the tuple. True if its group is
+    /// new.
+    pub(crate) fn add_event(
+        &mut self,
+        b: u8,
+        off: OffsetNumber,
+        xid: TransactionId,
+        event: Event,
+        mem: &mut Mem,
+    ) -> Result<bool, NoMemory> {
+        let pos = position(b, off);
+        let (at, new) = match self.find_group(xid) {
+            Ok(at) => (at, false),
+            Err(at) => {
+                let before = pending_bytes(&self.pending);
+                if self.pending.len() == self.pending.capacity() {
+                    self.pending.try_reserve_exact(self.pending.len().max(1))?;
+                }
+                self.pending.insert(
+                    at,
+                    Group {
+                        xid,
+                        ins: PosSet::new(),
+                        del: PosSet::new(),
+                    },
+                );
+                mem.changed(before, pending_bytes(&self.pending));
+                (at, true)
+            }
+        };
+        with(self.pending[at].set(event), mem, |set| set.insert(pos))?;
+        Ok(new)
+    }
+
+    /// The tuple is dead whatever its transactions do (a super-deleted
+    /// speculative insertion).
+    pub(crate) fn kill(&mut self, b: u8, off: OffsetNumber, mem: &mut Mem) -> Result<(), NoMemory> {
+        let pos = position(b, off);
+        self.remove_pending(pos, mem);
+        self.insert_dead(pos, mem)
+    }
+
+    /// The tuple was locked in a way that shows that nobody deletes it: an
+    /// updater it had must have aborted.
+    pub(crate) fn clear_deleters(&mut self, b: u8, off: OffsetNumber, mem: &mut Mem) {
+        let pos = position(b, off);
+        for group in &mut self.pending {
+            with(&mut group.del, mem, |set| set.remove(pos));
+        }
+    }
+
+    /// The item was a tuple and is now a redirect.
+    pub(crate) fn prune_redirect(&mut self, b: u8, from: OffsetNumber, mem: &mut Mem) {
+        self.take_tuple(b, position(b, from), mem);
+    }
+
+    /// The item is now `LP_DEAD`.
+    pub(crate) fn prune_dead(
+        &mut self,
+        b: u8,
+        off: OffsetNumber,
+        mem: &mut Mem,
+    ) -> Result<(), NoMemory> {
+        let pos = position(b, off);
+        self.take_tuple(b, pos, mem);
+        with(&mut self.items, mem, |set| set.insert(pos)).map(drop)
+    }
+
+    /// The item is now `LP_UNUSED`.
+    pub(crate) fn prune_unused(&mut self, b: u8, off: OffsetNumber, mem: &mut Mem) {
+        let pos = position(b, off);
+        self.take_tuple(b, pos, mem);
+        with(&mut self.items, mem, |set| set.remove(pos));
+    }
+
+    /// Only dead tuples are pruned, so the item was `LP_NORMAL` exactly if it
+    /// counts as dead, or as undecided where a transaction ended without a
+    /// record of it.
+    fn take_tuple(&mut self, b: u8, pos: u16, mem: &mut Mem) {
+        if self.remove_dead(pos, mem) | self.remove_pending(pos, mem) {
+            self.normal.decrement(b);
+        }
+    }
+
+    /// A transaction has ended. After an error the range is not to be used.
+    pub(crate) fn resolve(
+        &mut self,
+        xid: TransactionId,
+        outcome: Outcome,
+        mem: &mut Mem,
+    ) -> Result<(), NoMemory> {
+        let Ok(at) = self.find_group(xid) else {
+            return Ok(());
+        };
+        let before = pending_bytes(&self.pending);
+        let Group { ins, del, .. } = self.pending.remove(at);
+        if self.pending.is_empty() && self.pending.capacity() > 2 {
+            self.pending = Vec::new();
+        }
+        mem.changed(before, pending_bytes(&self.pending));
+        mem.shrank(ins.heap_bytes() + del.heap_bytes());
+        let now_dead = match outcome {
+            Outcome::Committed => del,
+            Outcome::Aborted => ins,
+            Outcome::Unknown => {
+                for pos in ins.iter().chain(del.iter()) {
+                    self.forget_block((pos / MAX_OFFSET) as u8, mem);
+                }
+                return Ok(());
+            }
+        };
+        if now_dead.len() <= 8 {
+            return now_dead
+                .iter()
+                .try_for_each(|pos| self.insert_dead(pos, mem));
+        }
+        with(&mut self.dead, mem, |dead| dead.absorb(now_dead))?;
+        self.recount_garbage_blocks();
+        Ok(())
+    }
+
+    /// Take over what a page shows. Its pending events are the caller's to
+    /// add, who must also note them with their transactions.
+    pub(crate) fn set_block(
+        &mut self,
+        b: u8,
+        state: &BlockState,
+        mem: &mut Mem,
+    ) -> Result<(), NoMemory> {
+        self.clear_block(b, mem);
+        self.normal.set(b, Some(state.normal));
+        for off in state.items.iter() {
+            with(&mut self.items, mem, |set| set.insert(position(b, off)))?;
+        }
+        state
+            .dead
+            .iter()
+            .try_for_each(|off| self.insert_dead(position(b, off), mem))
+    }
+
+    /// The offsets of a block in a set.
+    pub(crate) fn offsets(set: &PosSet, b: u8) -> Offsets {
+        let (lo, hi) = span(b);
+        let mut offsets = Offsets::default();
+        set.iter_range(lo, hi)
+            .for_each(|pos| offsets.insert(pos - lo + 1));
+        offsets
+    }
+
+    /// The offsets of a block some transaction has yet to decide about.
+    pub(crate) fn pending_offsets(&self, b: u8) -> Offsets {
+        self.pending
+            .iter()
+            .fold(Offsets::default(), |offsets, group| {
+                offsets
+                    .or(Self::offsets(&group.ins, b))
+                    .or(Self::offsets(&group.del, b))
+            })
+    }
+
+    /// Restore what follows from the rest, after loading.
+    pub(crate) fn recount_garbage_blocks(&mut self) {
+        let mut blocks = BlockMask::default();
+        self.dead
+            .iter()
+            .for_each(|pos| blocks.set((pos / MAX_OFFSET) as u8, true));
+        self.garbage_blocks = blocks.count();
+    }
+
+    pub(crate) fn find_group(&self, xid: TransactionId) -> Result<usize, usize> {
+        match self.pending.last() {
+            None => Err(0),
+            Some(last) if last.xid < xid => Err(self.pending.len()),
+            _ => self.pending.binary_search_by_key(&xid, |g| g.xid),
+        }
+    }
+
+    fn clear_block(&mut self, b: u8, mem: &mut Mem) {
+        let (lo, hi) = span(b);
+        if with(&mut self.dead, mem, |set| set.clear_range(lo, hi)) > 0 {
+            self.garbage_blocks -= 1;
+        }
+        with(&mut self.items, mem, |set| set.clear_range(lo, hi));
+        for group in &mut self.pending {
+            with(&mut group.ins, mem, |set| set.clear_range(lo, hi));
+            with(&mut group.del, mem, |set| set.clear_range(lo, hi));
+        }
+    }
+
+    fn insert_dead(&mut self, pos: u16, mem: &mut Mem) -> Result<(), NoMemory> {
+        let (lo, hi) = span((pos / MAX_OFFSET) as u8);
+        let first = !self.dead.any_in(lo, hi);
+        with(&mut self.dead, mem, |set| set.insert(pos))?;
+        self.garbage_blocks += u8::from(first);
+        Ok(())
+    }
+
+    fn remove_dead(&mut self, pos: u16, mem: &mut Mem) -> bool {
+        let removed = with(&mut self.dead, mem, |set| set.remove(pos));
+        if removed {
+            let (lo, hi) = span((pos / MAX_OFFSET) as u8);
+            self.garbage_blocks -= u8::from(!self.dead.any_in(lo, hi));
+        }
+        removed
+    }
+
+    fn remove_pending(&mut self, pos: u16, mem: &mut Mem) -> bool {
+        let mut removed = false;
+        for group in &mut self.pending {
+            removed |= with(&mut group.ins, mem, |set| set.remove(pos));
+            removed |= with(&mut group.del, mem, |set| set.remove(pos));
+        }
+        removed
+    }
+}
+
+/// The position of an offset. The offset is within 1..=[`MAX_OFFSET`].
+pub(crate) fn position(b: u8, off: OffsetNumber) -> u16 {
+    u16::from(b) * MAX_OFFSET + off - 1
+}
+
+/// The positions of a block.
+fn span(b: u8) -> (u16, u16) {
+    (position(b, 1), position(b, 1) + MAX_OFFSET)
+}
+
+fn pending_bytes(pending: &Vec<Group>) -> usize {
+    match pending.capacity() {
+        0 => 0,
+        n => n * size_of::<Group>() + MALLOC_OVERHEAD,
+    }
+}
+
+/// Change a set and account for the memory.
+fn with<R>(set: &mut PosSet, mem: &mut Mem, change: impl FnOnce(&mut PosSet) -> R) -> R {
+    let before = set.heap_bytes();
+    let result = change(set);
+    mem.changed(before, set.heap_bytes());
+    result
+}

@@ -1,0 +1,282 @@
+//! The relations of the ledger: where they are kept, and their ranges.
+
+use walker_wal::{BlockNumber, RelFileLocator};
+
+use crate::block::BlockMask;
+use crate::mem::{Boxed, MALLOC_OVERHEAD, Map, Mem, NoMemory, try_insert, try_push};
+use crate::normal::Normal;
+use crate::range::Range;
+
+/// How blocks are grouped into ranges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    shift: u32,
+    /// Whether `LP_NORMAL` items are counted.
+    pub count_tuples: bool,
+}
+
+impl Geometry {
+    /// `blocks` is rounded up to a power of two within 1 and
+    /// [`crate::MAX_RANGE_BLOCKS`].
+    pub(crate) fn new(blocks: u32, count_tuples: bool) -> Self {
+        let blocks = blocks.clamp(1, crate::MAX_RANGE_BLOCKS).next_power_of_two();
+        Geometry {
+            shift: blocks.trailing_zeros(),
+            count_tuples,
+        }
+    }
+
+    pub(crate) fn range_blocks(self) -> u8 {
+        1 << self.shift
+    }
+
+    /// The range a block is in, and its place there.
+    pub(crate) fn split(self, blkno: BlockNumber) -> (u32, u8) {
+        (
+            blkno >> self.shift,
+            (blkno & (self.range_blocks() as u32 - 1)) as u8,
+        )
+    }
+
+    pub(crate) fn blkno(self, rangeno: u32, b: u8) -> BlockNumber {
+        rangeno << self.shift | u32::from(b)
+    }
+}
+
+/// One relation's main fork.
+///
+/// A range that is not in `ranges` has known (and empty) blocks from
+/// `known_from` on and unknown blocks before it; a range that is, says itself
+/// which of its blocks are known.
+pub(crate) struct Relation<R> {
+    pub locator: RelFileLocator,
+    pub known_from: Option<BlockNumber>,
+    pub ranges: Map<u32, Boxed<Range>>,
+    /// End of the last record that concerned it: what is coldest goes first
+    /// when memory is short.
+    pub last_touch: u64,
+    /// Its place in the shared map, if there was room.
+    pub sink: Option<R>,
+    /// A base scan is open, or a block of one is still held back.
+    pub scanning: bool,
+    /// The sink does not show all of it.
+    pub unpublished: bool,
+    /// Its first audit mismatch was reported.
+    pub mismatch_reported: bool,
+}
+
+/// What a relation costs beside its ranges, about: slot, index, spare room.
+const RELATION_BYTES: usize = 256;
+/// What a range costs beside what [`Range::heap_bytes`] counts.
+const RANGE_BYTES: usize = size_of::<Range>() + MALLOC_OVERHEAD;
+
+impl<R> Relation<R> {
+    fn new(locator: RelFileLocator) -> Self {
+        Relation {
+            locator,
+            known_from: None,
+            ranges: Map::default(),
+            last_touch: 0,
+            sink: None,
+            scanning: false,
+            unpublished: false,
+            mismatch_reported: false,
+        }
+    }
+
+    /// The range, if its block `b` is known: it is made if it follows from
+    /// `known_from`.
+    pub(crate) fn known_range(
+        &mut self,
+        geo: Geometry,
+        blkno: BlockNumber,
+        mem: &mut Mem,
+    ) -> Result<Option<&mut Range>, NoMemory> {
+        let (rangeno, b) = geo.split(blkno);
+        if !self.ranges.contains_key(&rangeno) {
+            if self.known_from.is_none_or(|from| blkno < from) {
+                return Ok(None);
+            }
+            return self.range_or_new(geo, rangeno, mem).map(Some);
+        }
+        Ok(self
+            .ranges
+            .get_mut(&rangeno)
+            .map(|r| &mut **r)
+            .filter(|r| r.is_known(b)))
+    }
+
+    /// The range, which is made if there is none.
+    pub(crate) fn range_or_new(
+        &mut self,
+        geo: Geometry,
+        rangeno: u32,
+        mem: &mut Mem,
+    ) -> Result<&mut Range, NoMemory> {
+        if !self.ranges.contains_key(&rangeno) {
+            let blocks = geo.range_blocks();
+            let first = geo.blkno(rangeno, 0);
+            let known = match self.known_from {
+                None => BlockMask::default(),
+                Some(from) => {
+                    BlockMask::from(from.saturating_sub(first).min(blocks.into()) as u8, blocks)
+                }
+            };
+            let normal = if geo.count_tuples {
+                Normal::try_new(blocks, mem)?
+            } else {
+                Normal::default()
+            };
+            self.add_range(rangeno, Range::new(known, normal), mem)?;
+        }
+        self.ranges
+            .get_mut(&rangeno)
+            .map(|r| &mut **r)
+            .ok_or(NoMemory)
+    }
+
+    /// Put a new range in its place. Its heap bytes were accounted for when
+    /// they were allocated.
+    pub(crate) fn add_range(
+        &mut self,
+        rangeno: u32,
+        range: Range,
+        mem: &mut Mem,
+    ) -> Result<(), NoMemory> {
+        let heap_bytes = range.heap_bytes();
+        let before = map_bytes(&self.ranges);
+        let result = Boxed::try_new(range).and_then(|r| try_insert(&mut self.ranges, rangeno, r));
+        mem.changed(before, map_bytes(&self.ranges));
+        match result {
+            Ok(_) => mem.grew(RANGE_BYTES),
+            Err(_) => mem.shrank(heap_bytes),
+        }
+        result.map(drop)
+    }
+
+    /// Give back the memory of all ranges; `each` sees every one of them.
+    pub(crate) fn drop_ranges(&mut self, mem: &mut Mem, mut each: impl FnMut(&Range)) {
+        mem.shrank(map_bytes(&self.ranges));
+        for range in std::mem::take(&mut self.ranges).values() {
+            range_dropped(range, mem);
+            each(range);
+        }
+    }
+}
+
+/// Account for a range that was taken out of its map by other means.
+pub(crate) fn range_dropped(range: &Range, mem: &mut Mem) {
+    mem.shrank(RANGE_BYTES + range.heap_bytes());
+}
+
+fn map_bytes<V>(map: &Map<u32, V>) -> usize {
+    map.capacity() * (size_of::<(u32, V)>() + 1) * 8 / 7
+}
+
+struct Slot<R> {
+    /// Grows each time the slot is vacated, so that what still names the old
+    /// relation finds nothing.
+    generation: u32,
+    rel: Option<Relation<R>>,
+}
+
+/// All relations, by slot number and by locator.
+pub(crate) struct Relations<R> {
+    slots: Vec<Slot<R>>,
+    free: Vec<u32>,
+    by_locator: Map<RelFileLocator, u32>,
+    /// The last one found: records of one relation come in runs.
+    last: Option<(RelFileLocator, u32)>,
+}
+
+impl<R> Default for Relations<R> {
+    fn default() -> Self {
+        Relations {
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_locator: Map::default(),
+            last: None,
+        }
+    }
+}
+
+impl<R> Relations<R> {
+    pub(crate) fn len(&self) -> usize {
+        self.by_locator.len()
+    }
+
+    pub(crate) fn find(&mut self, locator: RelFileLocator) -> Option<u32> {
+        if let Some((last, idx)) = self.last
+            && last == locator
+        {
+            return Some(idx);
+        }
+        let idx = *self.by_locator.get(&locator)?;
+        self.last = Some((locator, idx));
+        Some(idx)
+    }
+
+    pub(crate) fn get(&self, idx: u32) -> Option<&Relation<R>> {
+        self.slots.get(idx as usize)?.rel.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, idx: u32) -> Option<&mut Relation<R>> {
+        self.slots.get_mut(idx as usize)?.rel.as_mut()
+    }
+
+    pub(crate) fn generation(&self, idx: u32) -> u32 {
+        self.slots
+            .get(idx as usize)
+            .map_or(0, |slot| slot.generation)
+    }
+
+    /// All relations with their slot numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Relation<R>)> {
+        (0..)
+            .zip(&self.slots)
+            .filter_map(|(idx, slot)| Some((idx, slot.rel.as_ref()?)))
+    }
+
+    /// Slot numbers there can be a relation at.
+    pub(crate) fn indexes(&self) -> std::ops::Range<u32> {
+        0..self.slots.len() as u32
+    }
+
+    /// Make a relation that does not exist.
+    pub(crate) fn add(&mut self, locator: RelFileLocator, mem: &mut Mem) -> Result<u32, NoMemory> {
+        self.by_locator.try_reserve(1)?;
+        let idx = match self.free.pop() {
+            Some(idx) => idx,
+            None => {
+                // Room to take every slot back, so that removal cannot fail.
+                self.free.try_reserve(self.slots.len() + 1)?;
+                try_push(
+                    &mut self.slots,
+                    Slot {
+                        generation: 0,
+                        rel: None,
+                    },
+                )?;
+                self.slots.len() as u32 - 1
+            }
+        };
+        self.by_locator.insert(locator, idx);
+        if let Some(slot) = self.slots.get_mut(idx as usize) {
+            slot.rel = Some(Relation::new(locator));
+        }
+        mem.grew(RELATION_BYTES);
+        Ok(idx)
+    }
+
+    /// Take a relation out; its ranges are the caller's to drop.
+    pub(crate) fn remove(&mut self, idx: u32, mem: &mut Mem) -> Option<Relation<R>> {
+        let slot = self.slots.get_mut(idx as usize)?;
+        let rel = slot.rel.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.by_locator.remove(&rel.locator);
+        self.free.push(idx);
+        self.last = None;
+        mem.shrank(RELATION_BYTES);
+        Some(rel)
+    }
+}

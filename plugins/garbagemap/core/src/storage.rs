@@ -1,0 +1,207 @@
+//! Relations, databases and tablespaces that come and go.
+
+use walker_wal::{BlockNumber, Lsn, RelFileLocator};
+
+use crate::Sink;
+use crate::ledger::Ledger;
+use crate::mem::NoMemory;
+
+impl<S: Sink> Ledger<S> {
+    /// A relation was created: all its blocks are known, as they are written
+    /// to the WAL from the first one on. With `wal_level = minimal` they may
+    /// not be.
+    pub(crate) fn create_relation(&mut self, locator: RelFileLocator, end_lsn: Lsn) {
+        // The number of a dropped relation may be used again.
+        self.drop_relation(locator);
+        if self.wal_minimal {
+            return;
+        }
+        let Some(idx) = self.open(locator) else {
+            return;
+        };
+        if let Some(rel) = self.rels.get_mut(idx) {
+            rel.last_touch = end_lsn.0;
+        }
+        self.set_known_from(idx, 0);
+    }
+
+    /// A relation was cut to `blkno` blocks.
+    pub(crate) fn truncate_relation(
+        &mut self,
+        locator: RelFileLocator,
+        blkno: BlockNumber,
+        end_lsn: Lsn,
+    ) {
+        let Some(idx) = self.open(locator) else {
+            return;
+        };
+        let (geo, minimal) = (self.geo, self.wal_minimal);
+        let (keep, b) = geo.split(blkno);
+        let Some(rel) = self.rels.get_mut(idx) else {
+            return;
+        };
+        rel.last_touch = end_lsn.0;
+        if rel.scanning {
+            self.scans.truncate(idx, blkno, &mut self.mem);
+        }
+        let (totals, mem) = (&mut self.totals, &mut self.mem);
+        let gone = |rangeno: u32| rangeno > keep || rangeno == keep && b == 0;
+        rel.ranges.retain(|&rangeno, range| {
+            if gone(rangeno) {
+                totals.subtract(range.shown);
+                crate::relation::range_dropped(range, mem);
+            }
+            !gone(rangeno)
+        });
+        if b > 0
+            && let Some(range) = rel.ranges.get_mut(&keep)
+        {
+            for b in b..geo.range_blocks() {
+                match minimal {
+                    true => range.forget_block(b, mem),
+                    false => range.init_block(b, mem),
+                }
+            }
+        }
+        if let Some(place) = rel.sink {
+            self.sink
+                .truncate(place, if b > 0 { keep + 1 } else { keep });
+        }
+        if minimal {
+            rel.known_from = None;
+            if let Some(place) = rel.sink {
+                self.sink.set_known_from(place, None);
+            }
+        } else {
+            self.set_known_from(idx, blkno);
+        }
+        self.show(idx, keep);
+    }
+
+    /// Blocks from here on are known to be empty, unless their range says
+    /// otherwise.
+    pub(crate) fn set_known_from(&mut self, idx: u32, blkno: BlockNumber) {
+        let Some(rel) = self.rels.get_mut(idx) else {
+            return;
+        };
+        if rel.known_from.is_none_or(|from| blkno < from) {
+            rel.known_from = Some(blkno);
+            if let Some(place) = rel.sink {
+                self.sink.set_known_from(place, rel.known_from);
+            }
+        }
+    }
+
+    /// A relation is gone.
+    pub(crate) fn drop_relation(&mut self, locator: RelFileLocator) {
+        if let Some(idx) = self.rels.find(locator) {
+            self.drop_slot(idx);
+        }
+    }
+
+    pub(crate) fn drop_slot(&mut self, idx: u32) {
+        self.scans.forget(idx, &mut self.mem);
+        let Some(mut rel) = self.rels.remove(idx, &mut self.mem) else {
+            return;
+        };
+        let totals = &mut self.totals;
+        rel.drop_ranges(&mut self.mem, |range| totals.subtract(range.shown));
+        if let Some(place) = rel.sink {
+            self.sink.close(place);
+        }
+    }
+
+    fn drop_matching(&mut self, gone: impl Fn(RelFileLocator) -> bool) {
+        for idx in self.rels.indexes() {
+            if self.rels.get(idx).is_some_and(|rel| gone(rel.locator)) {
+                self.drop_slot(idx);
+            }
+        }
+    }
+
+    /// A database's directory in this tablespace is gone.
+    pub(crate) fn drop_database(&mut self, db_oid: u32, spc_oid: u32) {
+        self.drop_matching(|loc| loc.db_oid == db_oid && loc.spc_oid == spc_oid);
+    }
+
+    /// A tablespace is gone.
+    pub(crate) fn drop_tablespace(&mut self, spc_oid: u32) {
+        self.drop_matching(|loc| loc.spc_oid == spc_oid);
+    }
+
+    /// A database was copied file by file; no other record tells of it.
+    pub(crate) fn clone_database(&mut self, from: (u32, u32), to: (u32, u32), end_lsn: Lsn) {
+        let ((src_db, src_spc), (db_oid, spc_oid)) = (from, to);
+        if from == to {
+            return;
+        }
+        self.drop_database(db_oid, spc_oid);
+        for idx in self.rels.indexes() {
+            let Some(source) = self.rels.get(idx).map(|rel| rel.locator) else {
+                continue;
+            };
+            if (source.db_oid, source.spc_oid) == (src_db, src_spc) {
+                let locator = RelFileLocator {
+                    db_oid,
+                    spc_oid,
+                    ..source
+                };
+                let copied = self.clone_relation(idx, locator, end_lsn);
+                if copied.is_err() {
+                    // What is half there is not there.
+                    self.drop_relation(locator);
+                    self.stats.degradations += 1;
+                }
+            }
+        }
+    }
+
+    fn clone_relation(
+        &mut self,
+        from: u32,
+        locator: RelFileLocator,
+        end_lsn: Lsn,
+    ) -> Result<(), NoMemory> {
+        let to = self.open(locator).ok_or(NoMemory)?;
+        let source = self.rels.get(from).ok_or(NoMemory)?;
+        let known_from = source.known_from;
+        let mut rangenos = Vec::new();
+        rangenos.try_reserve_exact(source.ranges.len())?;
+        rangenos.extend(source.ranges.keys().copied());
+        if let Some(blkno) = known_from {
+            self.set_known_from(to, blkno);
+        }
+        for rangeno in rangenos {
+            let source = self.rels.get(from).and_then(|rel| rel.ranges.get(&rangeno));
+            let copy = source.ok_or(NoMemory)?.try_clone(&mut self.mem)?;
+            let target = self.rels.get_mut(to).ok_or(NoMemory)?;
+            target.last_touch = end_lsn.0;
+            target.add_range(rangeno, copy, &mut self.mem)?;
+            self.note_groups(to, rangeno)?;
+            self.show(to, rangeno);
+        }
+        Ok(())
+    }
+
+    /// Note all undecided transactions of a range that came as a whole.
+    pub(crate) fn note_groups(&mut self, idx: u32, rangeno: u32) -> Result<(), NoMemory> {
+        let mut at = 0;
+        while let Some(xid) = self
+            .rels
+            .get(idx)
+            .and_then(|rel| Some(rel.ranges.get(&rangeno)?.pending.get(at)?.xid))
+        {
+            self.note(idx, rangeno, xid)?;
+            at += 1;
+        }
+        Ok(())
+    }
+
+    /// WAL was not read: everything may be different.
+    pub fn mark_all_unknown(&mut self) {
+        for idx in self.rels.indexes() {
+            self.drop_slot(idx);
+        }
+        self.txs.retain(|_, _| false, &mut self.mem);
+    }
+}

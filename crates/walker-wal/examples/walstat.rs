@@ -3,45 +3,17 @@
 //!
 //! `walstat MAJOR DIR FIRST_SEGMENT_FILE [PASSES]`
 
+mod common;
+
 use std::error::Error;
-use std::path::Path;
 use std::time::Instant;
 use walker_wal::raw::WalReader;
-use walker_wal::{HeapPage, Lsn, Major, Record, decode, lsn::DEFAULT_SEGMENT_SIZE};
-
-/// The segments from `first` on, in one piece, and where they begin.
-fn load(dir: &Path, first: &str) -> Result<(Vec<u8>, Lsn), Box<dyn Error>> {
-    let mut names: Vec<String> = std::fs::read_dir(dir)?
-        .filter_map(|e| e.ok()?.file_name().into_string().ok())
-        .filter(|n| n.len() == 24 && n.as_str() >= first)
-        .collect();
-    names.sort();
-    let mut bytes = Vec::new();
-    for name in &names {
-        bytes.extend(std::fs::read(dir.join(name))?);
-    }
-    let log = u64::from_str_radix(first.get(8..16).ok_or("name")?, 16)?;
-    let seg = u64::from_str_radix(first.get(16..24).ok_or("name")?, 16)?;
-    Ok((
-        bytes,
-        Lsn((log << 32) + seg * u64::from(DEFAULT_SEGMENT_SIZE)),
-    ))
-}
+use walker_wal::{HeapPage, Record, decode, lsn::DEFAULT_SEGMENT_SIZE};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [major, dir, first, passes @ ..] = args.as_slice() else {
-        return Err("usage: walstat MAJOR DIR FIRST_SEGMENT_FILE [PASSES]".into());
-    };
-    let major = match major.as_str() {
-        "15" => Major::V15,
-        "16" => Major::V16,
-        "17" => Major::V17,
-        "18" => Major::V18,
-        other => return Err(format!("unknown major version {other}").into()),
-    };
-    let passes: u32 = passes.first().map_or(Ok(1), |p| p.parse())?;
-    let (bytes, start) = load(Path::new(dir), first)?;
+    let (major, bytes, start) = common::load(&args)?;
+    let passes: u32 = args.get(3).map_or(Ok(1), |p| p.parse())?;
     for pass in 0..passes {
         let began = Instant::now();
         let mut counts = [0u64; 256];

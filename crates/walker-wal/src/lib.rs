@@ -9,6 +9,7 @@
 
 mod addr;
 mod bytes;
+pub mod desc;
 mod error;
 pub mod heap;
 pub mod heap2;
@@ -31,6 +32,7 @@ pub use addr::{
     RmgrId, TimeLineId, TransactionId,
 };
 pub use bytes::{Fixed, List, ListIter, OffsetList, U32List};
+pub use desc::{Description, describe, identify};
 pub use error::WalError;
 pub use page::{HeapPage, LinePointer};
 pub use payload::{Described, Payload, decode};

@@ -45,7 +45,7 @@ pub enum PruneReason {
 
 impl PruneReason {
     #[inline]
-    pub(super) fn of_op(op: u8) -> Option<PruneReason> {
+    pub(crate) fn of_op(op: u8) -> Option<PruneReason> {
         match op {
             XLOG_HEAP2_PRUNE_ON_ACCESS => Some(PruneReason::OnAccess),
             XLOG_HEAP2_PRUNE_VACUUM_SCAN => Some(PruneReason::VacuumScan),

@@ -145,7 +145,7 @@ impl<'t> TableScan<'t> {
             counts.freespace = pg_sys::PageGetFreeSpace(page) as u64;
             let header = page.cast::<pg_sys::PageHeaderData>();
             let line = (&raw const (*header).pd_linp).cast::<pg_sys::ItemIdData>();
-            for offnum in 1..=pg_sys::PageGetMaxOffsetNumber(page) {
+            for offnum in 1..=max_offset(header) {
                 let item = *line.add(usize::from(offnum) - 1);
                 match item.lp_flags() {
                     pg_sys::LP_NORMAL => counts.tuples += 1,
@@ -176,4 +176,15 @@ impl<'t> TableScan<'t> {
         }
         counts
     }
+}
+
+/// `PageGetMaxOffsetNumber`, a macro or an inline function of the server.
+///
+/// # Safety
+/// `header` must be that of a page that may be read.
+unsafe fn max_offset(header: *const pg_sys::PageHeaderData) -> u16 {
+    let line_at = core::mem::offset_of!(pg_sys::PageHeaderData, pd_linp) as u16;
+    // SAFETY: the caller's promise.
+    let lower = unsafe { (*header).pd_lower };
+    lower.saturating_sub(line_at) / size_of::<pg_sys::ItemIdData>() as u16
 }

@@ -164,6 +164,7 @@ pub fn run_batch(
     // SAFETY: `batch` neither panics nor owns anything that needs a
     // destructor, so an ERROR may leave it by longjmp.
     let why = unsafe {
+        pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
         pg_sys::ffi::pg_guard_ffi_boundary(|| batch(state, table, input, stats, end_of_last))
     };
     if end != reader.end().0 {
@@ -274,8 +275,11 @@ unsafe fn deliver_to(
     // context is freed at once.
     #[allow(ffi_unwind_calls, reason = "the caller is inside pg_guard_ffi_boundary")]
     unsafe {
+        // Only for the callback: the XLogReader allocates its buffers, and
+        // records that are too large for them, in the current context.
         pg_sys::CurrentMemoryContext = context;
         (call.callback)(state);
+        pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
         if !(*context).isReset {
             pg_sys::MemoryContextReset(context);
         }

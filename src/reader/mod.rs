@@ -108,8 +108,9 @@ impl Reader {
         let mut message: *mut c_char = core::ptr::null_mut();
         let (state, message_to) = (self.state, &raw mut message);
         // SAFETY: the guarded binding of XLogReadRecord; a record stays valid
-        // until the next read.
+        // until the next read, if the context it is allocated in lives on.
         unsafe {
+            pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
             if pg_sys::XLogReadRecord(state, message_to).is_null() {
                 let _ = self.no_record(message);
                 return false;

@@ -109,12 +109,7 @@ impl Worker<'_> {
             positions: &self.plugins.positions,
             record_context: self.record_context,
         };
-        // SAFETY: switched back below, and by the guard on an error.
-        let old = unsafe { pg_sys::CurrentMemoryContext };
-        let end = run_batch(&mut self.reader, &self.plugins.table, &input, &mut self.stats);
-        // SAFETY: as above.
-        unsafe { pg_sys::CurrentMemoryContext = old };
-        end
+        run_batch(&mut self.reader, &self.plugins.table, &input, &mut self.stats)
     }
 
     /// Nothing to read.

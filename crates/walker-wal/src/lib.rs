@@ -6,14 +6,27 @@
 //! never a panic. The server's major version is a run-time parameter
 //! ([`Major`]), so that one build decodes the WAL of 15 to 18.
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        reason = "WAL bytes must not be able to end the worker"
+    )
+)]
 
 mod addr;
 mod bytes;
 pub mod desc;
 mod error;
+pub mod fuzz;
 pub mod heap;
 pub mod heap2;
 pub mod inval;
+mod list;
 pub mod lsn;
 pub mod misc;
 pub mod multixact;
@@ -24,6 +37,7 @@ mod record;
 mod ser;
 pub mod standby;
 pub mod storage;
+mod text;
 pub mod xact;
 pub mod xlog;
 
@@ -31,9 +45,10 @@ pub use addr::{
     BLCKSZ, BlockNumber, ForkNumber, Lsn, Major, OffsetNumber, ParseLsnError, RelFileLocator,
     RmgrId, TimeLineId, TransactionId,
 };
-pub use bytes::{Fixed, List, ListIter, OffsetList, U32List};
 pub use desc::{Description, describe, identify};
 pub use error::WalError;
+pub use list::{Fixed, List, ListIter, OffsetList, U32List};
 pub use page::{HeapPage, LinePointer};
 pub use payload::{Described, Payload, decode};
 pub use record::{Block, Compression, Image, Record};
+pub use text::Text;

@@ -3,7 +3,7 @@
 //! (`replication/message.h`) and ReplicationOrigin (`replication/origin.h`).
 
 use crate::bytes::Reader;
-use crate::xact::Text;
+use crate::text::Text;
 use crate::{BLCKSZ, Block, Lsn, Record, RelFileLocator, WalError};
 use serde::Serialize;
 

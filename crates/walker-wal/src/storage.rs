@@ -3,7 +3,7 @@
 //! Tablespace (`commands/tablespace.h`) and RelMap (`utils/relmapper.h`).
 
 use crate::bytes::{Reader, U32List};
-use crate::xact::Text;
+use crate::text::Text;
 use crate::{BlockNumber, ForkNumber, Record, RelFileLocator, WalError};
 use serde::Serialize;
 

@@ -2,7 +2,8 @@
 //! `access/xlog_internal.h`).
 
 use crate::bytes::Reader;
-use crate::xact::{Text, TimestampTz};
+use crate::text::Text;
+use crate::xact::TimestampTz;
 use crate::{Lsn, Major, Record, TimeLineId, TransactionId, WalError};
 use serde::Serialize;
 

@@ -5,18 +5,19 @@
 
 mod heap;
 mod identify;
+mod parts;
+mod xact;
 
 pub use identify::identify;
 
-use crate::inval::{InvalMessage, InvalMessages};
 use crate::misc::{LogicalmsgRecord, ReploriginRecord, SeqRecord};
 use crate::multixact::{MultixactRecord, SlruRecord};
-use crate::standby::StandbyRecord;
 use crate::storage::{DbaseRecord, RelmapRecord, SmgrRecord, TblspcRecord};
-use crate::xact::*;
 use crate::xlog::XlogRecord;
 use crate::{ForkNumber, List, Lsn, Major, Payload, Record, RelFileLocator, RmgrId, WalError};
+use parts::{RelPath, Timestamp, on_off, separated};
 use std::fmt::{self, Display, Formatter, Write};
+use xact::{invalidations, standby};
 
 /// What a record says, as text.
 #[derive(Clone, Copy, Debug)]
@@ -103,95 +104,6 @@ impl Display for Description<'_> {
             | Payload::Opaque(_) => Ok(()),
         }
     }
-}
-
-/// Items with a separator between them.
-fn separated<T>(
-    f: &mut Formatter<'_>,
-    separator: &str,
-    items: impl Iterator<Item = T>,
-    mut item: impl FnMut(&mut Formatter<'_>, T) -> fmt::Result,
-) -> fmt::Result {
-    for (i, it) in items.enumerate() {
-        if i > 0 {
-            f.write_str(separator)?;
-        }
-        item(f, it)?;
-    }
-    Ok(())
-}
-
-/// `timestamptz_to_str` in time zone UTC.
-struct Timestamp(TimestampTz);
-
-impl Display for Timestamp {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        const DAY: i64 = 86_400_000_000;
-        let (days, micros) = (self.0.div_euclid(DAY), self.0.rem_euclid(DAY));
-        // Years are counted from March, so that the leap day is the last one.
-        let from_march_0 = days + 730_425;
-        let era = from_march_0.div_euclid(146_097);
-        let day_of_era = from_march_0.rem_euclid(146_097);
-        let year_of_era =
-            (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let month_from_march = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-        let month = if month_from_march < 10 {
-            month_from_march + 3
-        } else {
-            month_from_march - 9
-        };
-        let year = era * 400 + year_of_era + i64::from(month <= 2);
-        let seconds = micros / 1_000_000;
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}.{:06} UTC",
-            seconds / 3600,
-            seconds / 60 % 60,
-            seconds % 60,
-            micros % 1_000_000
-        )
-    }
-}
-
-/// `relpathperm`.
-struct RelPath(Major, RelFileLocator, ForkNumber);
-
-impl Display for RelPath {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let RelPath(major, locator, fork) = self;
-        let RelFileLocator {
-            spc_oid,
-            db_oid,
-            rel_number,
-        } = locator;
-        match spc_oid {
-            1664 => write!(f, "global/{rel_number}")?,
-            1663 => write!(f, "base/{db_oid}/{rel_number}")?,
-            _ => {
-                // TABLESPACE_VERSION_DIRECTORY
-                let version = match major {
-                    Major::V15 => "PG_15_202209061",
-                    Major::V16 => "PG_16_202307071",
-                    Major::V17 => "PG_17_202406281",
-                    Major::V18 => "PG_18_202506291",
-                };
-                write!(f, "pg_tblspc/{spc_oid}/{version}/{db_oid}/{rel_number}")?;
-            }
-        }
-        match *fork {
-            ForkNumber::MAIN => Ok(()),
-            ForkNumber::FSM => f.write_str("_fsm"),
-            ForkNumber::VISIBILITYMAP => f.write_str("_vm"),
-            ForkNumber::INIT => f.write_str("_init"),
-            ForkNumber(other) => write!(f, "_{other}"),
-        }
-    }
-}
-
-fn on_off(on: bool) -> &'static str {
-    if on { "on" } else { "off" }
 }
 
 fn xlog(f: &mut Formatter<'_>, record: &XlogRecord<'_>) -> fmt::Result {
@@ -363,156 +275,4 @@ fn multixact(f: &mut Formatter<'_>, record: &MultixactRecord<'_>) -> fmt::Result
         }
         MultixactRecord::Other { .. } => Ok(()),
     }
-}
-
-fn standby(f: &mut Formatter<'_>, record: &StandbyRecord<'_>) -> fmt::Result {
-    match record {
-        StandbyRecord::Lock(locks) => locks
-            .iter()
-            .try_for_each(|l| write!(f, "xid {} db {} rel {} ", l.xid, l.db_oid, l.rel_oid)),
-        StandbyRecord::RunningXacts(r) => {
-            write!(f, "nextXid {} ", r.next_xid)?;
-            write!(f, "latestCompletedXid {} ", r.latest_completed_xid)?;
-            write!(f, "oldestRunningXid {}", r.oldest_running_xid)?;
-            if !r.xids.is_empty() {
-                write!(f, "; {} xacts:", r.xids.len())?;
-                r.xids.iter().try_for_each(|xid| write!(f, " {xid}"))?;
-            }
-            if r.subxid_overflow {
-                f.write_str("; subxid overflowed")?;
-            }
-            if !r.subxids.is_empty() {
-                write!(f, "; {} subxacts:", r.subxids.len())?;
-                r.subxids.iter().try_for_each(|xid| write!(f, " {xid}"))?;
-            }
-            Ok(())
-        }
-        StandbyRecord::Invalidations(i) => {
-            invalidations(f, i.msgs, i.db_oid, i.ts_oid, i.relcache_init_file_inval)
-        }
-        StandbyRecord::Other { .. } => Ok(()),
-    }
-}
-
-/// `standby_desc_invalidations`.
-fn invalidations(
-    f: &mut Formatter<'_>,
-    msgs: InvalMessages<'_>,
-    db_oid: u32,
-    ts_oid: u32,
-    init_file: bool,
-) -> fmt::Result {
-    if msgs.is_empty() {
-        return Ok(());
-    }
-    if init_file {
-        write!(f, "; relcache init file inval dbid {db_oid} tsid {ts_oid}")?;
-    }
-    f.write_str("; inval msgs:")?;
-    msgs.iter().try_for_each(|msg| match msg {
-        InvalMessage::Catcache { id, .. } => write!(f, " catcache {id}"),
-        InvalMessage::Catalog { cat_oid, .. } => write!(f, " catalog {cat_oid}"),
-        InvalMessage::Relcache { rel_oid, .. } => write!(f, " relcache {rel_oid}"),
-        InvalMessage::Smgr { .. } => f.write_str(" smgr"),
-        InvalMessage::Relmap { db_oid } => write!(f, " relmap db {db_oid}"),
-        InvalMessage::Snapshot { rel_oid, .. } => write!(f, " snapshot {rel_oid}"),
-        InvalMessage::Relsync { rel_oid, .. } => write!(f, " relsync {rel_oid}"),
-        InvalMessage::Other { id } => write!(f, " unrecognized id {id}"),
-    })
-}
-
-impl Description<'_> {
-    fn xact(&self, f: &mut Formatter<'_>, record: &XactRecord<'_>) -> fmt::Result {
-        match record {
-            XactRecord::Commit(end) | XactRecord::CommitPrepared(end) => {
-                self.xact_start(f, end)?;
-                stats(f, "", &end.stats)?;
-                let init_file = end.xinfo & XACT_COMPLETION_UPDATE_RELCACHE_FILE != 0;
-                invalidations(f, end.msgs, end.db_oid, end.ts_oid, init_file)?;
-                if end.xinfo & XACT_COMPLETION_APPLY_FEEDBACK != 0 {
-                    f.write_str("; apply_feedback")?;
-                }
-                if end.xinfo & XACT_COMPLETION_FORCE_SYNC_COMMIT != 0 {
-                    f.write_str("; sync")?;
-                }
-                self.origin(f, end.origin)
-            }
-            XactRecord::Abort(end) | XactRecord::AbortPrepared(end) => {
-                self.xact_start(f, end)?;
-                self.origin(f, end.origin)?;
-                stats(f, "", &end.stats)
-            }
-            XactRecord::Prepare(p) => {
-                write!(f, "gid {}: {}", p.gid, Timestamp(p.prepared_at))?;
-                self.rels(f, "rels(commit)", p.commit_rels)?;
-                self.rels(f, "rels(abort)", p.abort_rels)?;
-                stats(f, "commit ", &p.commit_stats)?;
-                stats(f, "abort ", &p.abort_stats)?;
-                subxacts(f, p.subxacts)?;
-                // The tablespace is not in the record.
-                invalidations(f, p.msgs, p.db_oid, 0, p.initfileinval)?;
-                let origin = (self.origin != 0).then_some((p.origin_lsn, p.origin_timestamp));
-                self.origin(f, origin)
-            }
-            XactRecord::Assignment { xtop, xsub } => {
-                write!(f, "xtop {xtop}: subxacts:")?;
-                xsub.iter().try_for_each(|xid| write!(f, " {xid}"))
-            }
-            XactRecord::Invalidations(msgs) => invalidations(f, *msgs, 0, 0, false),
-            XactRecord::Other { .. } => Ok(()),
-        }
-    }
-
-    fn xact_start(&self, f: &mut Formatter<'_>, end: &XactEnd<'_>) -> fmt::Result {
-        if end.twophase_xid != 0 {
-            write!(f, "{}: ", end.twophase_xid)?;
-        }
-        write!(f, "{}", Timestamp(end.xact_time))?;
-        self.rels(f, "rels", end.rels)?;
-        subxacts(f, end.subxacts)
-    }
-
-    fn rels(
-        &self,
-        f: &mut Formatter<'_>,
-        label: &str,
-        rels: List<'_, RelFileLocator>,
-    ) -> fmt::Result {
-        if rels.is_empty() {
-            return Ok(());
-        }
-        write!(f, "; {label}:")?;
-        rels.iter()
-            .try_for_each(|r| write!(f, " {}", RelPath(self.major, r, ForkNumber::MAIN)))
-    }
-
-    fn origin(&self, f: &mut Formatter<'_>, origin: Option<(Lsn, TimestampTz)>) -> fmt::Result {
-        let Some((lsn, at)) = origin else {
-            return Ok(());
-        };
-        write!(
-            f,
-            "; origin: node {}, lsn {lsn}, at {}",
-            self.origin,
-            Timestamp(at)
-        )
-    }
-}
-
-fn subxacts(f: &mut Formatter<'_>, subxacts: List<'_, u32>) -> fmt::Result {
-    if subxacts.is_empty() {
-        return Ok(());
-    }
-    f.write_str("; subxacts:")?;
-    subxacts.iter().try_for_each(|xid| write!(f, " {xid}"))
-}
-
-fn stats(f: &mut Formatter<'_>, label: &str, stats: &DroppedStats<'_>) -> fmt::Result {
-    if stats.is_empty() {
-        return Ok(());
-    }
-    write!(f, "; {label}dropped stats:")?;
-    stats
-        .iter()
-        .try_for_each(|s| write!(f, " {}/{}/{}", s.kind, s.db_oid, s.objid))
 }

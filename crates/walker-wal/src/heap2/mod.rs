@@ -4,9 +4,11 @@
 //! Opcodes 0x10 to 0x30 were PRUNE, VACUUM and FREEZE_PAGE up to 16. From 17
 //! all three are the one pruning record, and tell only who wrote it.
 
+mod freeze;
 mod multi_insert;
 mod prune;
 
+pub use freeze::*;
 pub use multi_insert::{MultiInsertTuple, MultiInsertTuples, XlHeapMultiInsert};
 pub use prune::*;
 

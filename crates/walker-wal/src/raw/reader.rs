@@ -243,7 +243,7 @@ impl<'a> WalReader<'a> {
             return Err(fail(at, bad("xl_tot_len", tot_len as u64)));
         }
         if tot_len <= here.len() {
-            let end = Lsn(page.0 + (offset + tot_len) as u64).align();
+            let end = Lsn(page.0.saturating_add((offset + tot_len) as u64)).align();
             return Ok((Assembled::InPlace(page_at + offset, tot_len), end));
         }
         self.assembled.clear();
@@ -264,7 +264,7 @@ impl<'a> WalReader<'a> {
             self.assembled
                 .extend_from_slice(slice(self.bytes, page_at + head.size, take));
             if take == missing {
-                let end = Lsn(page.0 + (head.size + take) as u64).align();
+                let end = Lsn(page.0.saturating_add((head.size + take) as u64)).align();
                 return Ok((Assembled::Copied, end));
             }
         }

@@ -16,7 +16,7 @@ owner=()
 
 run() { (cd / && LC_ALL=C "${owner[@]}" "$bin/$1" "${@:2}"); }
 sql() { run psql -X -q -h "$demo" -U postgres -d demo -v ON_ERROR_STOP=1 "$@"; }
-bench() { run pgbench -n -h "$demo" -U postgres -c 4 -j 2 "$@" demo >>"$demo/pgbench.log" 2>&1; }
+bench() { run pgbench -h "$demo" -U postgres "$@" demo >>"$demo/pgbench.log" 2>&1; }
 
 stop() {
   [ -e "$demo/data/postmaster.pid" ] || return 0
@@ -62,7 +62,7 @@ BEGIN;
 UPDATE pgbench_accounts SET abalance = 0, filler = 'undone' WHERE aid BETWEEN :aid AND :aid + 20;
 ROLLBACK;
 EOF
-  bench -T 4 -b tpcb-like@2 -f "$demo/favoured.sql@6" -f "$demo/rollback.sql@1"
+  bench -n -c 4 -j 2 -T 4 -b tpcb-like@2 -f "$demo/favoured.sql@6" -f "$demo/rollback.sql@1"
 }
 
 caught_up() {
@@ -83,7 +83,7 @@ map() {
 
 # The independent truth: a full scan of every heap of the database.
 proof() {
-  local scan='pgstattuple(c.oid)' column=dead_tuple_count note=pgstattuple
+  local scan='pgstattuple(c.oid::regclass)' column=dead_tuple_count note=pgstattuple
   caught_up
   if ! contrib; then
     # garbage_verify lists only what differs.

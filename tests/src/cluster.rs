@@ -41,9 +41,16 @@ impl Cluster {
         let parent = std::env::var_os("WALKER_TEST_DIR").unwrap_or_else(|| "/tmp".into());
         let base = Path::new(&parent).join(format!("walker-{}-{number}", std::process::id()));
         let server = Server::get();
+        if number == 0 {
+            remove_orphans(server, Path::new(&parent));
+        }
         fs::create_dir(&base).unwrap_or_else(|e| panic!("{}: {e}", base.display()));
         server.give(&base);
-        Self { name: name.to_owned(), base, server }
+        Self {
+            name: name.to_owned(),
+            base,
+            server,
+        }
     }
 
     /// The data directory.
@@ -70,13 +77,23 @@ impl Cluster {
     pub fn init_with(&self, options: &[&str]) {
         let mut initdb = self.server.command("initdb");
         initdb.arg("-D").arg(self.data_dir());
-        initdb.args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync"]);
+        initdb.args([
+            "-A",
+            "trust",
+            "-U",
+            "postgres",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]);
         run(initdb.args(options));
         self.append_conf(
             "listen_addresses = ''\n\
              fsync = off\n\
              max_connections = 40\n\
              max_prepared_transactions = 20\n\
+             wal_keep_size = '2GB'\n\
              wal_retrieve_retry_interval = '100ms'\n\
              log_line_prefix = '%m [%p] %b %a '\n\
              log_checkpoints = on\n\
@@ -86,13 +103,19 @@ impl Cluster {
     }
 
     pub(crate) fn own_sockets(&self) {
-        self.append_conf(&format!("unix_socket_directories = '{}'", self.base.display()));
+        self.append_conf(&format!(
+            "unix_socket_directories = '{}'",
+            self.base.display()
+        ));
     }
 
     /// Adds lines to `postgresql.conf`; of two lines the later one counts.
     pub fn append_conf(&self, lines: &str) {
         let path = self.data_dir().join("postgresql.conf");
-        let mut file = fs::OpenOptions::new().append(true).open(&path).expect("postgresql.conf");
+        let mut file = fs::OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .expect("postgresql.conf");
         writeln!(file, "{lines}").expect("postgresql.conf");
     }
 
@@ -106,7 +129,11 @@ impl Cluster {
     /// Starts the server and waits until it takes connections.
     pub fn start(&self) {
         if let Err(message) = self.try_start() {
-            panic!("cluster \"{}\" did not start: {message}\n{}", self.name, self.log_tail(40));
+            panic!(
+                "cluster \"{}\" did not start: {message}\n{}",
+                self.name,
+                self.log_tail(40)
+            );
         }
     }
 
@@ -115,7 +142,10 @@ impl Cluster {
         let mut command = self.pg_ctl("start");
         command.args(["-w", "-s", "-l"]).arg(self.log_path());
         // The server must not hold pipes of ours.
-        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let status = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         match status.status() {
             Ok(status) if status.success() => Ok(()),
             other => Err(format!("{other:?}")),
@@ -190,10 +220,13 @@ impl Cluster {
     /// Waits until a text appears in the log after an offset; returns an
     /// offset behind it.
     pub fn wait_for_log(&self, needle: &str, offset: usize) -> usize {
-        poll_until(&format!("\"{needle}\" in the log of \"{}\"", self.name), || {
-            let log = self.log_from(offset);
-            log.find(needle).map(|at| offset + at + needle.len())
-        })
+        poll_until(
+            &format!("\"{needle}\" in the log of \"{}\"", self.name),
+            || {
+                let log = self.log_from(offset);
+                log.find(needle).map(|at| offset + at + needle.len())
+            },
+        )
     }
 
     /// The last lines of the log.
@@ -206,7 +239,10 @@ impl Cluster {
     /// How to connect, as the superuser.
     pub fn config(&self, database: &str) -> Config {
         let mut config = Config::new();
-        config.host_path(&self.base).user("postgres").dbname(database);
+        config
+            .host_path(&self.base)
+            .user("postgres")
+            .dbname(database);
         config.application_name("test").connect_timeout(timeout());
         config
     }
@@ -214,7 +250,10 @@ impl Cluster {
     /// Connects as the superuser.
     pub fn connect(&self, database: &str) -> Client {
         self.config(database).connect(NoTls).unwrap_or_else(|e| {
-            panic!("no connection to \"{database}\" of cluster \"{}\": {e:?}", self.name)
+            panic!(
+                "no connection to \"{database}\" of cluster \"{}\": {e:?}",
+                self.name
+            )
         })
     }
 
@@ -238,6 +277,29 @@ impl Drop for Cluster {
             );
         } else {
             let _ = fs::remove_dir_all(&self.base);
+        }
+    }
+}
+
+/// Ends and removes what a killed test has left running. A failed test's
+/// cluster does not run and stays to be looked at.
+fn remove_orphans(server: &'static Server, parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let owner = name
+            .to_str()
+            .and_then(|n| n.strip_prefix("walker-")?.split('-').next());
+        let Some(owner) = owner.and_then(|pid| pid.parse().ok()) else {
+            continue;
+        };
+        let cluster = Cluster {
+            name: "orphan".to_owned(),
+            base: entry.path(),
+            server,
+        };
+        if exists(owner) || cluster.postmaster_pid().is_none() {
+            // Not ours to remove.
+            std::mem::forget(cluster);
         }
     }
 }
@@ -268,17 +330,35 @@ fn exists(pid: u32) -> bool {
 pub fn children(parent: u32) -> Vec<u32> {
     let entries = fs::read_dir("/proc").expect("/proc");
     let pids = entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| stat_field(*pid, 1) == Some(parent.to_string())).collect()
+    pids.filter(|pid| stat_field(*pid, 1) == Some(parent.to_string()))
+        .collect()
 }
 
 /// Runs a query through the server's own psql and returns what it printed
 /// (unaligned, rows only); the test fails if a statement fails.
 pub fn psql_file(cluster: &Cluster, database: &str, sql: &str) -> String {
     let mut command = cluster.server.command("psql");
-    command.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres"]);
-    command.arg("-h").arg(cluster.host()).args(["-d", database, "-f", "-"]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap_or_else(|e| panic!("cannot run psql: {e}"));
+    command.args([
+        "-X",
+        "-A",
+        "-t",
+        "-q",
+        "-v",
+        "ON_ERROR_STOP=1",
+        "-U",
+        "postgres",
+    ]);
+    command
+        .arg("-h")
+        .arg(cluster.host())
+        .args(["-d", database, "-f", "-"]);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command
+        .spawn()
+        .unwrap_or_else(|e| panic!("cannot run psql: {e}"));
     // Written from a thread: psql may fill its output before it has read all.
     let mut stdin = child.stdin.take().expect("a pipe");
     let bytes = sql.as_bytes().to_owned();

@@ -13,6 +13,8 @@ pub mod pgbench;
 pub mod poll;
 pub mod report;
 pub mod rng;
+pub mod scenario;
+pub mod script;
 pub mod server;
 pub mod session;
 pub mod standby;

@@ -20,7 +20,12 @@ pub fn sql_blocks(page: &str) -> Vec<Block> {
         match (fence, &mut open) {
             (Some(_), Some(_)) => blocks.extend(open.take()),
             (Some(_), None) if other => other = false,
-            (Some("sql"), None) => open = Some(Block { line: index + 2, text: String::new() }),
+            (Some("sql"), None) => {
+                open = Some(Block {
+                    line: index + 2,
+                    text: String::new(),
+                })
+            }
             (Some(_), None) => other = true,
             (None, Some(block)) => {
                 block.text += line;
@@ -41,7 +46,10 @@ mod tests {
         let page = "a\n```sh\nls\n```\n```sql\nSELECT 1;\n```\n```\n```\n  ```sql\nX\n  ```\n";
         let found = sql_blocks(page);
         let expected = [(6, "SELECT 1;\n"), (11, "X\n")];
-        let expected = expected.map(|(line, text)| Block { line, text: text.to_owned() });
+        let expected = expected.map(|(line, text)| Block {
+            line,
+            text: text.to_owned(),
+        });
         assert_eq!(found, expected);
     }
 }

@@ -40,8 +40,10 @@ impl RelCheck {
 pub fn assert_map_exact(cluster: &Cluster, database: &str) -> Vec<RelCheck> {
     let (checks, differences) = compare(cluster, database);
     if !differences.is_empty() {
-        let reports: Vec<String> =
-            differences.iter().map(|d| difference_report(cluster, database, d)).collect();
+        let reports: Vec<String> = differences
+            .iter()
+            .map(|d| difference_report(cluster, database, d))
+            .collect();
         panic!(
             "the garbage map of database \"{database}\" of cluster \"{}\" is wrong \
              for {} of {} relations\n{}",
@@ -58,8 +60,11 @@ pub fn assert_map_exact(cluster: &Cluster, database: &str) -> Vec<RelCheck> {
 /// be known.
 pub fn assert_map_exact_and_known(cluster: &Cluster, database: &str) -> Vec<RelCheck> {
     let checks = assert_map_exact(cluster, database);
-    let unknown: Vec<&str> =
-        checks.iter().filter(|c| !c.system && !c.exact).map(|c| c.name.as_str()).collect();
+    let unknown: Vec<&str> = checks
+        .iter()
+        .filter(|c| !c.system && !c.exact)
+        .map(|c| c.name.as_str())
+        .collect();
     assert!(
         unknown.is_empty(),
         "cluster \"{}\", database \"{database}\": created after the start, and yet not exact: {}",
@@ -72,7 +77,11 @@ pub fn assert_map_exact_and_known(cluster: &Cluster, database: &str) -> Vec<RelC
 /// The databases of a cluster one can connect to.
 pub fn databases(cluster: &Cluster) -> Vec<String> {
     let sql = "SELECT datname FROM pg_database WHERE datallowconn ORDER BY 1";
-    cluster.safe_psql("postgres", sql).lines().map(str::to_owned).collect()
+    cluster
+        .safe_psql("postgres", sql)
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 fn compare(cluster: &Cluster, database: &str) -> (Vec<RelCheck>, Vec<RelCheck>) {
@@ -89,11 +98,19 @@ fn compare(cluster: &Cluster, database: &str) -> (Vec<RelCheck>, Vec<RelCheck>) 
         let good = differences.is_empty();
         // One quiet attempt convicts; and where each attempt itself writes,
         // as a walker_wait() that pushes WAL out may, some more do.
-        attempts_at_rest += if cluster.current_lsn() == before { 10 } else { 1 };
+        attempts_at_rest += if cluster.current_lsn() == before {
+            10
+        } else {
+            1
+        };
         last = Some((checks, differences));
         (good || attempts_at_rest >= 10).then_some(())
     });
-    assert!(settled.is_some(), "cluster \"{}\" does not come to rest", cluster.name);
+    assert!(
+        settled.is_some(),
+        "cluster \"{}\" does not come to rest",
+        cluster.name
+    );
     last.expect("an attempt")
 }
 
@@ -114,22 +131,41 @@ fn check_once(cluster: &Cluster, client: &mut Client) -> Vec<RelCheck> {
                coalesce(sum(v.scan_dead - coalesce(v.map_dead, 0)), 0)
         FROM garbage_verify(c.oid::regclass) v
         LEFT JOIN garbage_map(c.oid::regclass) r USING (rangeno)) v (faulty, missing)";
-    let scan = "CROSS JOIN LATERAL (SELECT dead_tuple_count FROM pgstattuple(c.oid::regclass)) s (dead)";
+    let scan =
+        "CROSS JOIN LATERAL (SELECT dead_tuple_count FROM pgstattuple(c.oid::regclass)) s (dead)";
     let contrib = cluster.server.has_contrib("pgstattuple");
     let sql = match (plain(), contrib) {
-        (true, true) => format!("SELECT c.oid::regclass, k.system, s.dead, true, s.dead, 0 {HEAPS} {scan} {WHICH}"),
+        (true, true) => format!(
+            "SELECT c.oid::regclass, k.system, s.dead, true, s.dead, 0 {HEAPS} {scan} {WHICH}"
+        ),
         (true, false) => format!("SELECT c.oid::regclass, k.system, 0, true, 0, 0 {HEAPS} {WHICH}"),
-        (false, true) => format!("SELECT c.oid::regclass, k.system, m.dead, m.exact, s.dead, v.faulty {HEAPS} {scan} {map} {WHICH}"),
-        (false, false) => format!("SELECT c.oid::regclass, k.system, m.dead, m.exact, m.dead + v.missing, v.faulty {HEAPS} {map} {WHICH}"),
+        (false, true) => format!(
+            "SELECT c.oid::regclass, k.system, m.dead, m.exact, s.dead, v.faulty {HEAPS} {scan} {map} {WHICH}"
+        ),
+        (false, false) => format!(
+            "SELECT c.oid::regclass, k.system, m.dead, m.exact, m.dead + v.missing, v.faulty {HEAPS} {map} {WHICH}"
+        ),
     };
     let found: Rows = rows(client, &sql).unwrap_or_else(|e| panic!("{sql}\n{e}"));
-    assert!(found.len() > 50, "only {} heap relations: is this a database?", found.len());
+    assert!(
+        found.len() > 50,
+        "only {} heap relations: is this a database?",
+        found.len()
+    );
     found.iter().map(|row| rel_check(row)).collect()
 }
 
 fn rel_check(row: &[Option<String>]) -> RelCheck {
-    let cell = |at: usize| row[at].as_deref().unwrap_or_else(|| panic!("NULL in {row:?}"));
-    let number = |at: usize| cell(at).parse().unwrap_or_else(|_| panic!("no number in {row:?}"));
+    let cell = |at: usize| {
+        row[at]
+            .as_deref()
+            .unwrap_or_else(|| panic!("NULL in {row:?}"))
+    };
+    let number = |at: usize| {
+        cell(at)
+            .parse()
+            .unwrap_or_else(|_| panic!("no number in {row:?}"))
+    };
     RelCheck {
         name: cell(0).to_owned(),
         system: cell(1) == "t",

@@ -30,7 +30,10 @@ impl<'a> Pgbench<'a> {
     /// Makes pgbench's tables.
     pub fn init(cluster: &Cluster, database: &str, scale: u64) {
         let mut command = cluster.server.command("pgbench");
-        command.arg("-h").arg(cluster.host()).args(["-U", "postgres", "-i", "-q", "-s"]);
+        command
+            .arg("-h")
+            .arg(cluster.host())
+            .args(["-U", "postgres", "-i", "-q", "-s"]);
         run(command.arg(scale.to_string()).arg(database));
     }
 
@@ -45,7 +48,13 @@ impl<'a> Pgbench<'a> {
     }
 
     fn new(cluster: &'a Cluster, database: &str, clients: u64, length: Length) -> Self {
-        Self { cluster, database: database.to_owned(), clients, length, scripts: Vec::new() }
+        Self {
+            cluster,
+            database: database.to_owned(),
+            clients,
+            length,
+            scripts: Vec::new(),
+        }
     }
 
     /// Adds a script; without any it is pgbench's own transaction.
@@ -65,8 +74,17 @@ impl<'a> Pgbench<'a> {
     /// Starts it.
     pub fn start(self) -> Running {
         let mut command = self.cluster.server.command("pgbench");
-        command.arg("-h").arg(self.cluster.host()).args(["-U", "postgres", "-n"]);
-        command.args(["-c", &self.clients.to_string(), "-j", "2", "--max-tries=100"]);
+        command
+            .arg("-h")
+            .arg(self.cluster.host())
+            .args(["-U", "postgres", "-n"]);
+        command.args([
+            "-c",
+            &self.clients.to_string(),
+            "-j",
+            "2",
+            "--max-tries=100",
+        ]);
         match self.length {
             Length::Seconds(n) => command.args(["-T", &n.to_string()]),
             Length::Transactions(n) => command.args(["-t", &n.to_string()]),
@@ -80,7 +98,11 @@ impl<'a> Pgbench<'a> {
         }
         command.arg(&self.database).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        Running(command.spawn().unwrap_or_else(|e| panic!("cannot run pgbench: {e}")))
+        Running(
+            command
+                .spawn()
+                .unwrap_or_else(|e| panic!("cannot run pgbench: {e}")),
+        )
     }
 
     /// Runs it to its end; returns the transactions per second.
@@ -100,7 +122,9 @@ impl Running {
         assert!(!errors.contains("aborted in command"), "{errors}");
         let line = printed.lines().find(|l| l.starts_with("tps = "));
         let number = line.and_then(|l| l["tps = ".len()..].split(' ').next());
-        number.and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("no tps in {printed}"))
+        number
+            .and_then(|n| n.parse().ok())
+            .unwrap_or_else(|| panic!("no tps in {printed}"))
     }
 
     /// Waits for the end of a pgbench whose server was stopped under it.

@@ -42,7 +42,11 @@ pub fn difference_report(cluster: &Cluster, database: &str, check: &RelCheck) ->
          FROM pg_class c, pg_database d
          WHERE c.oid = '{regclass}'::regclass AND d.datname = current_database()"
     );
-    report += &section(&mut client, "locator (tablespace/database/relfilenode)", &locator);
+    report += &section(
+        &mut client,
+        "locator (tablespace/database/relfilenode)",
+        &locator,
+    );
     let blocks = suspect_blocks(&mut client, &regclass);
     for block in &blocks {
         report += &line_pointers(&mut client, &regclass, *block);
@@ -79,12 +83,21 @@ fn suspect_blocks(client: &mut Client, regclass: &str) -> Vec<u32> {
          ORDER BY b LIMIT {MAX_BLOCKS}"
     );
     let all = format!("SELECT b FROM generate_series(0, {}) b", MAX_BLOCKS - 1);
-    [with_deleters, format!("{ranges} ORDER BY 1 LIMIT {MAX_BLOCKS}"), all]
-        .iter()
-        .filter_map(|sql| rows(client, sql).ok())
-        .map(|found| found.iter().filter_map(|row| row[0].as_ref()?.parse().ok()).collect())
-        .find(|blocks: &Vec<u32>| !blocks.is_empty())
-        .unwrap_or_default()
+    [
+        with_deleters,
+        format!("{ranges} ORDER BY 1 LIMIT {MAX_BLOCKS}"),
+        all,
+    ]
+    .iter()
+    .filter_map(|sql| rows(client, sql).ok())
+    .map(|found| {
+        found
+            .iter()
+            .filter_map(|row| row[0].as_ref()?.parse().ok())
+            .collect()
+    })
+    .find(|blocks: &Vec<u32>| !blocks.is_empty())
+    .unwrap_or_default()
 }
 
 fn line_pointers(client: &mut Client, regclass: &str, block: u32) -> String {

@@ -31,10 +31,12 @@ impl Server {
     }
 
     fn from_env() -> Self {
-        let pg_config = std::env::var_os("WALKER_PG_CONFIG").map(PathBuf::from).expect(
-            "WALKER_PG_CONFIG is not set: it names the pg_config of the server to test \
+        let pg_config = std::env::var_os("WALKER_PG_CONFIG")
+            .map(PathBuf::from)
+            .expect(
+                "WALKER_PG_CONFIG is not set: it names the pg_config of the server to test \
              (`make check PG=15` sets it)",
-        );
+            );
         let ask = |what: &str| {
             let mut command = Command::new(&pg_config);
             command.arg(what);
@@ -49,16 +51,34 @@ impl Server {
             .and_then(|digits| digits.parse().ok())
             .unwrap_or_else(|| panic!("cannot read a major version from \"{version}\""));
         if let Ok(wanted) = std::env::var("WALKER_PG_MAJOR") {
-            assert_eq!(wanted, major.to_string(), "{} is \"{version}\"", pg_config.display());
+            assert_eq!(
+                wanted,
+                major.to_string(),
+                "{} is \"{version}\"",
+                pg_config.display()
+            );
         }
-        Self { bindir: ask("--bindir").into(), major, owner: Owner::find(), pg_config }
+        Self {
+            bindir: ask("--bindir").into(),
+            major,
+            owner: Owner::find(),
+            pg_config,
+        }
     }
 
     /// Whether a contrib module is installed (16 comes without).
     pub fn has_contrib(&self, extension: &str) -> bool {
         let mut command = Command::new(&self.pg_config);
         let sharedir = text(&run(command.arg("--sharedir")));
-        Path::new(sharedir.trim()).join(format!("extension/{extension}.control")).exists()
+        Path::new(sharedir.trim())
+            .join(format!("extension/{extension}.control"))
+            .exists()
+    }
+
+    /// Whether page images can be compressed by lz4.
+    pub fn has_lz4(&self) -> bool {
+        let mut command = Command::new(&self.pg_config);
+        text(&run(command.arg("--configure"))).contains("--with-lz4")
     }
 
     /// One of the server's programs, to be run as the owner of its clusters.
@@ -69,8 +89,15 @@ impl Server {
     /// Any program, to be run as the owner of the clusters.
     pub fn owned(&self, mut command: Command) -> Command {
         // The environment must not turn a client to some other server.
-        for name in ["PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGDATA", "PGSERVICE", "PGOPTIONS"]
-        {
+        for name in [
+            "PGHOST",
+            "PGPORT",
+            "PGUSER",
+            "PGDATABASE",
+            "PGDATA",
+            "PGSERVICE",
+            "PGOPTIONS",
+        ] {
             command.env_remove(name);
         }
         command.env("LC_ALL", "C").env("TZ", "UTC").current_dir("/");
@@ -101,7 +128,10 @@ impl Owner {
         ["postgres", "nobody"].iter().find_map(|name| {
             let line = users.lines().find(|l| l.split(':').next() == Some(name))?;
             let mut ids = line.split(':').skip(2).map(str::parse);
-            Some(Self { uid: ids.next()?.ok()?, gid: ids.next()?.ok()? })
+            Some(Self {
+                uid: ids.next()?.ok()?,
+                gid: ids.next()?.ok()?,
+            })
         })
     }
 }
@@ -121,7 +151,9 @@ pub fn run(command: &mut Command) -> Output {
 
 /// Runs a command to its end.
 pub fn output(command: &mut Command) -> Output {
-    command.output().unwrap_or_else(|e| panic!("cannot run {command:?}: {e}"))
+    command
+        .output()
+        .unwrap_or_else(|e| panic!("cannot run {command:?}: {e}"))
 }
 
 /// What a command printed.

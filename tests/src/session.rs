@@ -21,7 +21,10 @@ pub struct SqlError {
 impl From<postgres::Error> for SqlError {
     fn from(error: postgres::Error) -> Self {
         let Some(db) = error.as_db_error() else {
-            return Self { sqlstate: String::new(), message: format!("{error:?}") };
+            return Self {
+                sqlstate: String::new(),
+                message: format!("{error:?}"),
+            };
         };
         let mut message = db.message().to_owned();
         for (label, part) in [("detail", db.detail()), ("hint", db.hint())] {
@@ -29,7 +32,10 @@ impl From<postgres::Error> for SqlError {
                 message += &format!("\n{label}: {part}");
             }
         }
-        Self { sqlstate: db.code().code().to_owned(), message }
+        Self {
+            sqlstate: db.code().code().to_owned(),
+            message,
+        }
     }
 }
 
@@ -45,7 +51,11 @@ pub fn rows(client: &mut Client, sql: &str) -> Result<Rows, SqlError> {
     let mut rows = Rows::new();
     for message in messages {
         if let SimpleQueryMessage::Row(row) = message {
-            rows.push((0..row.len()).map(|i| row.get(i).map(str::to_owned)).collect());
+            rows.push(
+                (0..row.len())
+                    .map(|i| row.get(i).map(str::to_owned))
+                    .collect(),
+            );
         }
     }
     Ok(rows)
@@ -129,7 +139,12 @@ impl Session {
                 }
             }
         });
-        Self { pid, to, from, pending: 0 }
+        Self {
+            pid,
+            to,
+            from,
+            pending: 0,
+        }
     }
 
     /// Sends a statement and does not wait for its result.
@@ -154,7 +169,11 @@ impl Session {
         assert!(self.pending > 0, "no statement was sent");
         self.pending -= 1;
         self.from.recv_timeout(timeout()).unwrap_or_else(|e| {
-            panic!("session {} has not answered within {:?}: {e}", self.pid, timeout())
+            panic!(
+                "session {} has not answered within {:?}: {e}",
+                self.pid,
+                timeout()
+            )
         })
     }
 

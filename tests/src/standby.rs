@@ -10,7 +10,10 @@ impl Cluster {
     pub fn backup(&self, name: &str) -> PathBuf {
         let target = self.path(name);
         let mut command = self.server.command("pg_basebackup");
-        command.arg("-h").arg(self.host()).args(["-U", "postgres", "-c", "fast", "-X", "stream"]);
+        command
+            .arg("-h")
+            .arg(self.host())
+            .args(["-U", "postgres", "-c", "fast", "-X", "stream"]);
         run(command.arg("--no-sync").arg("-D").arg(&target));
         target
     }
@@ -19,7 +22,10 @@ impl Cluster {
     pub fn init_from_backup(name: &str, from: &Self, backup: &str) -> Self {
         let cluster = Self::new(name);
         let mut copy = cluster.server.owned(Command::new("cp"));
-        run(copy.arg("-a").arg(from.path(backup)).arg(cluster.data_dir()));
+        run(copy
+            .arg("-a")
+            .arg(from.path(backup))
+            .arg(cluster.data_dir()));
         cluster.own_sockets();
         cluster
     }
@@ -60,7 +66,10 @@ impl Cluster {
     /// Pushes out what has been written without a flush (aborts, prunings), by
     /// a commit that changes nothing.
     pub fn flush_wal(&self) {
-        self.safe_psql("postgres", "SELECT pg_logical_emit_message(true, 'test', 'flush')");
+        self.safe_psql(
+            "postgres",
+            "SELECT pg_logical_emit_message(true, 'test', 'flush')",
+        );
     }
 
     /// Waits until a standby has replayed all that this primary has written.

@@ -37,10 +37,20 @@ fn parse_stats(printed: &str) -> BTreeMap<String, RmgrCounts> {
         if let (Some(records), Some(fpi_bytes), Some(bytes)) = (number(1), number(5), number(7))
             && records > 0
         {
-            counts.insert(words[0].to_owned(), RmgrCounts { records, bytes, fpi_bytes });
+            counts.insert(
+                words[0].to_owned(),
+                RmgrCounts {
+                    records,
+                    bytes,
+                    fpi_bytes,
+                },
+            );
         }
     }
-    assert!(!counts.is_empty(), "pg_waldump's table is not understood:\n{printed}");
+    assert!(
+        !counts.is_empty(),
+        "pg_waldump's table is not understood:\n{printed}"
+    );
     counts
 }
 
@@ -55,11 +65,16 @@ pub fn records_of(cluster: &Cluster, locator: &str, blocks: &[u32], last: usize)
         .filter(|name| name.len() == 24)
         .collect();
     segments.sort();
-    let Some(first) = segments.first() else { return String::new() };
+    let Some(first) = segments.first() else {
+        return String::new();
+    };
     let mut lines = Vec::new();
     for block in blocks {
         let mut command = cluster.server.command("pg_waldump");
-        command.arg("--path").arg(&wal).args(["--relation", locator, "--fork", "main"]);
+        command
+            .arg("--path")
+            .arg(&wal)
+            .args(["--relation", locator, "--fork", "main"]);
         command.args(["--block", &block.to_string(), first]);
         let printed = text(&output(&mut command));
         lines.extend(printed.lines().map(str::to_owned));
@@ -83,7 +98,14 @@ CommitTs                                       0 (  0.00)                    0 (
                                         --------                      --------                      --------                      --------
 Total                                      12515                        980512 [50.74%]               951896 [49.26%]              1932408 [100%]
 ";
-        let expected = RmgrCounts { records: 45, bytes: 120304, fpi_bytes: 118032 };
-        assert_eq!(parse_stats(printed), BTreeMap::from([("XLOG".to_owned(), expected)]));
+        let expected = RmgrCounts {
+            records: 45,
+            bytes: 120304,
+            fpi_bytes: 118032,
+        };
+        assert_eq!(
+            parse_stats(printed),
+            BTreeMap::from([("XLOG".to_owned(), expected)])
+        );
     }
 }

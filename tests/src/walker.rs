@@ -54,7 +54,9 @@ impl Cluster {
     pub fn walker_status(&self) -> Status {
         let sql = "SELECT key, value FROM walker_status s, \
                    LATERAL jsonb_each_text(to_jsonb(s)) WHERE value IS NOT NULL";
-        let rows = self.psql("postgres", sql).unwrap_or_else(|e| panic!("walker_status: {e}"));
+        let rows = self
+            .psql("postgres", sql)
+            .unwrap_or_else(|e| panic!("walker_status: {e}"));
         let pair = |row: Vec<Option<String>>| {
             let mut cells = row.into_iter().flatten();
             Some((cells.next()?, cells.next()?))
@@ -66,7 +68,10 @@ impl Cluster {
     pub fn wait_for_state(&self, states: &[&str]) -> Status {
         poll_until(&format!("walker to be {}", states.join(" or ")), || {
             let status = self.walker_status();
-            status.get("state").is_some_and(|s| states.contains(&s.as_str())).then_some(status)
+            status
+                .get("state")
+                .is_some_and(|s| states.contains(&s.as_str()))
+                .then_some(status)
         })
     }
 
@@ -105,19 +110,34 @@ impl Cluster {
             }
             let printed = aligned(&before);
             let (from, to) = printed.split_once('|').expect("two columns");
-            Some((from.to_owned(), to.to_owned(), stats.iter().map(|r| counts(r)).collect()))
+            Some((
+                from.to_owned(),
+                to.to_owned(),
+                stats.iter().map(|r| counts(r)).collect(),
+            ))
         })
     }
 }
 
 fn counts(row: &[Option<String>]) -> (String, RmgrCounts) {
     let cell = |at: usize| row[at].clone().unwrap_or_else(|| panic!("NULL in {row:?}"));
-    let number = |at: usize| cell(at).parse().unwrap_or_else(|_| panic!("no number in {row:?}"));
-    let counts = RmgrCounts { records: number(1), bytes: number(2), fpi_bytes: number(3) };
+    let number = |at: usize| {
+        cell(at)
+            .parse()
+            .unwrap_or_else(|_| panic!("no number in {row:?}"))
+    };
+    let counts = RmgrCounts {
+        records: number(1),
+        bytes: number(2),
+        fpi_bytes: number(3),
+    };
     (cell(0), counts)
 }
 
 /// The rows as a list, for messages.
 pub fn table(rows: &Rows) -> String {
-    aligned(rows).lines().map(|line| format!("  {line}\n")).collect()
+    aligned(rows)
+        .lines()
+        .map(|line| format!("  {line}\n"))
+        .collect()
 }

@@ -33,7 +33,9 @@ fn life_of_a_cluster() {
     cluster.wait_for_log("not properly shut down", offset);
     assert_eq!(psql_file(&cluster, "postgres", "SELECT * FROM t;\n"), "1\n");
 
-    let error = cluster.psql("postgres", "SELECT 1/0").expect_err("a division by zero");
+    let error = cluster
+        .psql("postgres", "SELECT 1/0")
+        .expect_err("a division by zero");
     assert_eq!(error.sqlstate, "22012");
     cluster.append_conf("no_such_setting = 1");
     cluster.stop(Mode::Fast);
@@ -53,7 +55,10 @@ fn sessions_block_and_go_on() {
     two.send("UPDATE t SET a = a + 10 RETURNING a");
     two.wait_blocked(&cluster);
     one.safe("COMMIT");
-    assert_eq!(two.wait().expect("the second update"), [[Some("12".to_owned())]]);
+    assert_eq!(
+        two.wait().expect("the second update"),
+        [[Some("12".to_owned())]]
+    );
     cluster.stop(Mode::Immediate);
     let error = two.run("SELECT 1").expect_err("the server is gone");
     assert_ne!(error.sqlstate, "22012");

@@ -31,8 +31,16 @@ fn every_count_equals_the_scan() {
     let checks = assert_map_exact_and_known(&cluster, "postgres");
     let total: i64 = checks.iter().map(|c| c.scan).sum();
     eprintln!("{} relations compared, {total} dead tuples", checks.len());
-    for table in ["pgbench_accounts", "pgbench_branches", "pgbench_tellers", "pgbench_history"] {
-        assert!(checks.iter().any(|c| c.name == table), "{table} was not compared");
+    for table in [
+        "pgbench_accounts",
+        "pgbench_branches",
+        "pgbench_tellers",
+        "pgbench_history",
+    ] {
+        assert!(
+            checks.iter().any(|c| c.name == table),
+            "{table} was not compared"
+        );
     }
     for database in databases(&cluster) {
         assert_map_exact(&cluster, &database);
@@ -44,9 +52,16 @@ fn every_count_equals_the_scan() {
 
 fn every_record_is_counted(cluster: &Cluster) {
     let (from, to, counted) = cluster.rmgr_stats();
-    assert!(counted.len() > 8, "only {} resource managers: {counted:?}", counted.len());
+    assert!(
+        counted.len() > 8,
+        "only {} resource managers: {counted:?}",
+        counted.len()
+    );
     let dumped = waldump::stats(cluster, &from, &to);
-    assert_eq!(counted, dumped, "walker_rmgr_stats and pg_waldump differ from {from} to {to}");
+    assert_eq!(
+        counted, dumped,
+        "walker_rmgr_stats and pg_waldump differ from {from} to {to}"
+    );
 }
 
 #[test]
@@ -89,7 +104,10 @@ fn stop_within_a_second(cluster: &Cluster, when: &str) {
     }
     let took = cluster.stop(Mode::Fast);
     eprintln!("fast shutdown, {when}: {took:?}");
-    assert!(took <= Duration::from_secs(1), "fast shutdown took {took:?}, {when}");
+    assert!(
+        took <= Duration::from_secs(1),
+        "fast shutdown took {took:?}, {when}"
+    );
 }
 
 #[test]
@@ -114,7 +132,10 @@ fn the_status_says_what_is() {
     cluster.poll_query_until("postgres", &sql, "walker|t|t|t");
     // The process title is where ps shows it.
     let title = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("a process");
-    assert!(title.contains("walker") && title.contains("0/"), "process title \"{title}\"");
+    assert!(
+        title.contains("walker") && title.contains("0/"),
+        "process title \"{title}\""
+    );
 
     let plugins = cluster.safe_psql(
         "postgres",
@@ -125,7 +146,10 @@ fn the_status_says_what_is() {
 
     let far = "SELECT walker_wait('FFFF/0', '50 ms')";
     assert_eq!(cluster.safe_psql("postgres", far), "f");
-    assert_eq!(cluster.safe_psql("postgres", "SELECT walker_wait(NULL, '1 s') IS NULL"), "t");
+    assert_eq!(
+        cluster.safe_psql("postgres", "SELECT walker_wait(NULL, '1 s') IS NULL"),
+        "t"
+    );
 }
 
 #[test]
@@ -134,7 +158,10 @@ fn the_worker_comes_back() {
         return;
     }
     let cluster = Cluster::with_walker("back", &[], "");
-    cluster.safe_psql("postgres", "CREATE TABLE t AS SELECT generate_series(1, 100) AS a");
+    cluster.safe_psql(
+        "postgres",
+        "CREATE TABLE t AS SELECT generate_series(1, 100) AS a",
+    );
     let pid = cluster.wait_for_state(&["streaming", "waiting"])["pid"].clone();
     cluster.safe_psql("postgres", &format!("SELECT pg_terminate_backend({pid})"));
     cluster.poll_query_until(
@@ -146,7 +173,9 @@ fn the_worker_comes_back() {
     assert_map_exact(&cluster, "postgres");
 
     // Kill -9 of any process makes the postmaster start all over.
-    let pid: u32 = cluster.wait_for_state(&["streaming", "waiting"])["pid"].parse().expect("pid");
+    let pid: u32 = cluster.wait_for_state(&["streaming", "waiting"])["pid"]
+        .parse()
+        .expect("pid");
     let offset = cluster.log_offset();
     walker_tests::cluster::signal("KILL", &[pid]);
     cluster.wait_for_log("ready to accept connections", offset);

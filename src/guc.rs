@@ -85,7 +85,9 @@ fn parse_names(list: &str) -> Result<Vec<String>, String> {
     for item in list.split(',') {
         let name = item.trim();
         let mut bytes = name.bytes();
-        let good = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+        let good = bytes
+            .next()
+            .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
             && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
             && name.len() <= MAX_NAME;
         if !good {
@@ -114,7 +116,11 @@ unsafe extern "C-unwind" fn check_plugins(
     // SAFETY: the server passes the address of a C string, which may be NULL
     // (GucStringCheckHook, utils/guc.h).
     let value = unsafe {
-        if (*newval).is_null() { c"" } else { CStr::from_ptr(*newval) }
+        if (*newval).is_null() {
+            c""
+        } else {
+            CStr::from_ptr(*newval)
+        }
     };
     match parse_names(&value.to_string_lossy()) {
         Ok(_) => true,

@@ -28,8 +28,12 @@ compile_error!("walker needs panic = \"unwind\": an abort would restart every se
 #[allow(non_snake_case)]
 pub extern "C-unwind" fn _PG_init() {
     // SAFETY: plain flags of the server, written before libraries are loaded.
-    let (preloading, upgrading) =
-        unsafe { (pg_sys::process_shared_preload_libraries_in_progress, pg_sys::IsBinaryUpgrade) };
+    let (preloading, upgrading) = unsafe {
+        (
+            pg_sys::process_shared_preload_libraries_in_progress,
+            pg_sys::IsBinaryUpgrade,
+        )
+    };
     if !preloading {
         // CREATE EXTENSION on a server that has not preloaded us: the
         // functions exist and say what is missing.

@@ -67,8 +67,13 @@ unsafe extern "C-unwind" fn shared_free() -> usize {
 unsafe extern "C-unwind" fn applied_lsn(plugin: *const c_char) -> u64 {
     // SAFETY: the contract of WalkerServices::applied_lsn.
     let name = unsafe { text(plugin) };
-    let Some(control) = shared::control() else { return 0 };
-    let found = control.configured().iter().find(|p| control.text(&p.name) == name);
+    let Some(control) = shared::control() else {
+        return 0;
+    };
+    let found = control
+        .configured()
+        .iter()
+        .find(|p| control.text(&p.name) == name);
     found.map_or(0, |p| p.applied_lsn.load(Relaxed))
 }
 

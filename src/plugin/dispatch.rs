@@ -31,7 +31,14 @@ pub mod current {
 
     /// The callbacks that take no record.
     pub const NAMES: [&str; 8] = [
-        "record", "startup", "start_lsn", "flush", "gap", "timeline", "poll", "shutdown",
+        "record",
+        "startup",
+        "start_lsn",
+        "flush",
+        "gap",
+        "timeline",
+        "poll",
+        "shutdown",
     ];
 
     /// A running callback.
@@ -76,7 +83,10 @@ pub mod current {
             plugin,
             lsn: Lsn(LSN.load(Relaxed)),
             rmid: u8::try_from(RMID.load(Relaxed)).ok(),
-            callback: NAMES.get(CALLBACK.load(Relaxed) as usize).copied().unwrap_or("?"),
+            callback: NAMES
+                .get(CALLBACK.load(Relaxed) as usize)
+                .copied()
+                .unwrap_or("?"),
         })
     }
 
@@ -206,7 +216,10 @@ unsafe fn batch(
         let mut message: *mut c_char = core::ptr::null_mut();
         // SAFETY: XLogReadRecord either returns a record that stays valid
         // until the next call, or NULL and perhaps a message.
-        #[allow(ffi_unwind_calls, reason = "the caller is inside pg_guard_ffi_boundary")]
+        #[allow(
+            ffi_unwind_calls,
+            reason = "the caller is inside pg_guard_ffi_boundary"
+        )]
         let header = unsafe { raw::XLogReadRecord(state, &mut message) };
         if header.is_null() {
             return RawEnd::NoRecord(message);
@@ -245,7 +258,9 @@ unsafe fn deliver(
     stats.sample = stats.sample.wrapping_add(1);
     let timed = stats.sample.is_multiple_of(SAMPLE);
     for call in table.calls(rmid) {
-        let Some(position) = input.positions.get(call.plugin as usize) else { continue };
+        let Some(position) = input.positions.get(call.plugin as usize) else {
+            continue;
+        };
         if end <= *position {
             continue;
         }
@@ -273,7 +288,10 @@ unsafe fn deliver_to(
     // SAFETY: the callback is the plugin's own, guarded against panics; a
     // longjmp from it lands in run_batch. What it left in the per-record
     // context is freed at once.
-    #[allow(ffi_unwind_calls, reason = "the caller is inside pg_guard_ffi_boundary")]
+    #[allow(
+        ffi_unwind_calls,
+        reason = "the caller is inside pg_guard_ffi_boundary"
+    )]
     unsafe {
         // Only for the callback: the XLogReader allocates its buffers, and
         // records that are too large for them, in the current context.
@@ -298,5 +316,9 @@ fn fpi_bytes(record: &pg_sys::DecodedXLogRecord) -> u64 {
     let n = usize::try_from(record.max_block_id + 1).unwrap_or(0);
     // SAFETY: DecodeXLogRecord allocates max_block_id + 1 elements.
     let blocks = unsafe { core::slice::from_raw_parts(record.blocks.as_ptr(), n) };
-    blocks.iter().filter(|b| b.in_use && b.has_image).map(|b| u64::from(b.bimg_len)).sum()
+    blocks
+        .iter()
+        .filter(|b| b.in_use && b.has_image)
+        .map(|b| u64::from(b.bimg_len))
+        .sum()
 }

@@ -90,7 +90,11 @@ pub fn load(name: &str) -> Result<LoadedPlugin, LoadError> {
         || (size as usize) < ORIGINAL_SIZE
         || size as usize > size_of::<WalkerCallbacks>()
     {
-        return Err(LoadError::Abi { library: path, version: abi_version, size });
+        return Err(LoadError::Abi {
+            library: path,
+            version: abi_version,
+            size,
+        });
     }
 
     // SAFETY: all members are optional functions, for which zero is None.
@@ -131,7 +135,12 @@ pub fn load(name: &str) -> Result<LoadedPlugin, LoadError> {
             callbacks.smgr_cb,
         ] = five;
     }
-    Ok(LoadedPlugin { name: cname, library: path, abi_version, callbacks })
+    Ok(LoadedPlugin {
+        name: cname,
+        library: path,
+        abi_version,
+        callbacks,
+    })
 }
 
 /// Load the library as the server loads any extension library: along
@@ -156,7 +165,10 @@ fn open(name: &CStr) -> Result<*mut c_void, LoadError> {
     .catch_others(|error| Err(LoadError::Library(message_of(&error))))
     .execute()?;
     if handle.is_null() {
-        return Err(LoadError::Library(format!("could not load library \"{}\"", name.to_string_lossy())));
+        return Err(LoadError::Library(format!(
+            "could not load library \"{}\"",
+            name.to_string_lossy()
+        )));
     }
     Ok(handle)
 }
@@ -165,7 +177,11 @@ fn open(name: &CStr) -> Result<*mut c_void, LoadError> {
 pub(super) fn message_of(error: &pg_sys::panic::CaughtError) -> String {
     use pg_sys::panic::CaughtError::{ErrorReport, PostgresError, RustPanic};
     let report = match error {
-        PostgresError(report) | ErrorReport(report) | RustPanic { ereport: report, .. } => report,
+        PostgresError(report)
+        | ErrorReport(report)
+        | RustPanic {
+            ereport: report, ..
+        } => report,
     };
     match report.detail() {
         Some(detail) => format!("{}: {detail}", report.message()),

@@ -30,7 +30,10 @@ impl DispatchTable {
             let first = calls.len() as u32;
             for (index, plugin) in plugins.clone() {
                 if let Some(callback) = callback_for(plugin, RmgrId(id)) {
-                    calls.push(Call { plugin: index, callback });
+                    calls.push(Call {
+                        plugin: index,
+                        callback,
+                    });
                 }
             }
             *span = (first, calls.len() as u32);

@@ -34,7 +34,12 @@ pub fn remember(record: Option<(u64, u64, u32)>) {
 /// The last record handed to the plugins; `None` before the first.
 pub fn last_record() -> Option<RecordId> {
     let (lsn, end_lsn, crc) = LAST.get()?;
-    Some(RecordId { lsn, end_lsn, crc, tli: timeline_of(Lsn(lsn), current_limit().tli) })
+    Some(RecordId {
+        lsn,
+        end_lsn,
+        crc,
+        tli: timeline_of(Lsn(lsn), current_limit().tli),
+    })
 }
 
 /// Whether this server's WAL holds that very record. Remembers it as the last
@@ -50,7 +55,10 @@ pub fn check_record(id: &RecordId) -> bool {
         return false;
     }
     let mut reader = Reader::new(Lsn(id.lsn));
-    reader.set_limit(Limit { lsn: Lsn(id.end_lsn), ..limit });
+    reader.set_limit(Limit {
+        lsn: Lsn(id.end_lsn),
+        ..limit
+    });
     let found = PgTryBuilder::new(std::panic::AssertUnwindSafe(|| reader.read_one()))
         .catch_others(|_| false)
         .execute();

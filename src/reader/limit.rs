@@ -32,7 +32,11 @@ pub fn current_limit() -> Limit {
         } else {
             pg_sys::GetFlushRecPtr(&mut tli)
         };
-        Limit { lsn: Lsn(lsn), tli, in_recovery }
+        Limit {
+            lsn: Lsn(lsn),
+            tli,
+            in_recovery,
+        }
     }
 }
 

@@ -71,7 +71,11 @@ impl Reader {
                 "Failed while allocating a WAL reading processor."
             );
         }
-        let mut reader = Reader { state, source, end: start };
+        let mut reader = Reader {
+            state,
+            source,
+            end: start,
+        };
         reader.begin();
         reader
     }
@@ -145,7 +149,11 @@ impl Reader {
             }
             // SAFETY: XLogReadRecord leaves a C string in the reader's own
             // buffer.
-            NoRecord::Invalid(unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned())
+            NoRecord::Invalid(
+                unsafe { CStr::from_ptr(message) }
+                    .to_string_lossy()
+                    .into_owned(),
+            )
         });
         self.begin();
         why

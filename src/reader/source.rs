@@ -38,7 +38,11 @@ impl WalSource {
             window: vec![0; CHUNK as usize],
             window_start: Lsn(0),
             window_len: 0,
-            limit: Limit { lsn: Lsn(0), tli: 0, in_recovery: false },
+            limit: Limit {
+                lsn: Lsn(0),
+                tli: 0,
+                in_recovery: false,
+            },
             tli: 0,
             open: None,
             refusal: None,
@@ -69,17 +73,25 @@ impl WalSource {
     ) -> Option<usize> {
         self.refusal = None;
         let have = self.have(page);
-        let have = if have >= need { have } else { self.fill(state, page, need)? };
+        let have = if have >= need {
+            have
+        } else {
+            self.fill(state, page, need)?
+        };
         let from = page.bytes_since(self.window_start) as usize;
         let len = have.min(BLCKSZ);
-        to.get_mut(..len)?.copy_from_slice(self.window.get(from..from + len)?);
+        to.get_mut(..len)?
+            .copy_from_slice(self.window.get(from..from + len)?);
         Some(len)
     }
 
     /// Bytes the window has from `page` on.
     fn have(&self, page: Lsn) -> usize {
-        let Some(skip) = page.0.checked_sub(self.window_start.0) else { return 0 };
-        self.window_len.saturating_sub(usize::try_from(skip).unwrap_or(usize::MAX))
+        let Some(skip) = page.0.checked_sub(self.window_start.0) else {
+            return 0;
+        };
+        self.window_len
+            .saturating_sub(usize::try_from(skip).unwrap_or(usize::MAX))
     }
 
     /// Read the window anew, beginning with `page`.
@@ -110,12 +122,7 @@ impl WalSource {
 
     /// Which timeline's file holds the page: after a switch, WAL from before
     /// it may be found in the new timeline's copy of the segment only.
-    fn determine_timeline(
-        &mut self,
-        state: *mut pg_sys::XLogReaderState,
-        page: Lsn,
-        need: usize,
-    ) {
+    fn determine_timeline(&mut self, state: *mut pg_sys::XLogReaderState, page: Lsn, need: usize) {
         // SAFETY: XLogReadDetermineTimeline (access/transam/xlogutils.c) only
         // looks at the state and at history files; `need` is within a page.
         unsafe {
@@ -148,10 +155,18 @@ impl WalSource {
         // SAFETY: set once at server start.
         let segment_size = unsafe { pg_sys::wal_segment_size } as u64;
         let segno = page.0 / segment_size;
-        if !self.open_segment(state, OpenSegment { segno, tli: self.tli }) {
+        if !self.open_segment(
+            state,
+            OpenSegment {
+                segno,
+                tli: self.tli,
+            },
+        ) {
             return false;
         }
-        let Some(to) = self.window.get_mut(from..len) else { return false };
+        let Some(to) = self.window.get_mut(from..len) else {
+            return false;
+        };
         let mut error = MaybeUninit::<pg_sys::WALReadError>::zeroed();
         // SAFETY: WALRead (access/transam/xlogreader.c) fills exactly the
         // buffer it is given and uses the segment that is open; on failure it

@@ -195,7 +195,9 @@ impl Control {
             let control = &*ptr;
             control.lock.store(lock, Relaxed);
             pg_sys::ConditionVariableInit(control.applied_cv.get());
-            control.areas.init(size_of::<Control>().next_multiple_of(128), lendable);
+            control
+                .areas
+                .init(size_of::<Control>().next_multiple_of(128), lendable);
         }
     }
 

@@ -27,13 +27,21 @@ impl<const N: usize> Text<N> {
     /// Whether the text is `other`; allocates nothing.
     pub(super) fn is(&self, other: &str) -> bool {
         self.len.load(Ordering::Relaxed) as usize == other.len()
-            && self.bytes.iter().zip(other.as_bytes()).all(|(a, b)| a.load(Ordering::Relaxed) == *b)
+            && self
+                .bytes
+                .iter()
+                .zip(other.as_bytes())
+                .all(|(a, b)| a.load(Ordering::Relaxed) == *b)
     }
 
     pub(super) fn get(&self) -> String {
         let len = (self.len.load(Ordering::Relaxed) as usize).min(N);
-        let bytes: Vec<u8> =
-            self.bytes.iter().take(len).map(|b| b.load(Ordering::Relaxed)).collect();
+        let bytes: Vec<u8> = self
+            .bytes
+            .iter()
+            .take(len)
+            .map(|b| b.load(Ordering::Relaxed))
+            .collect();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 }

@@ -173,7 +173,13 @@ fn walker_rmgr_stats() -> TableIterator<
                 .map(str::to_owned)
                 .or_else(|| registered_name(id))
                 .unwrap_or_else(|| format!("custom{id:03}"));
-            (i32::from(id), name, count(&r.records), count(&r.bytes), count(&r.fpi_bytes))
+            (
+                i32::from(id),
+                name,
+                count(&r.records),
+                count(&r.bytes),
+                count(&r.fpi_bytes),
+            )
         })
         .collect();
     TableIterator::new(rows)

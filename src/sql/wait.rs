@@ -42,7 +42,9 @@ fn walker_wait(lsn: PgLsn, timeout: Interval) -> bool {
         if control.applied_lsn.load(Acquire) >= target.0 {
             return true;
         }
-        let Some(left) = timeout.checked_sub(started.elapsed()) else { return false };
+        let Some(left) = timeout.checked_sub(started.elapsed()) else {
+            return false;
+        };
         flush_up_to(target);
         worker::wake();
         // SAFETY: our own sleep on a condition variable in shared memory; an

@@ -24,13 +24,19 @@ pub fn watch_exit() {
 
 #[pg_guard]
 unsafe extern "C-unwind" fn at_exit(_code: core::ffi::c_int, _arg: pg_sys::Datum) {
-    let Some(control) = shared::control() else { return };
+    let Some(control) = shared::control() else {
+        return;
+    };
     let mut failed = FAILED.load(Relaxed);
     if let Some(running) = current::running() {
         failed = true;
         count(control, &running);
     }
-    control.set_state(if failed { WorkerState::Failed } else { WorkerState::NotRunning });
+    control.set_state(if failed {
+        WorkerState::Failed
+    } else {
+        WorkerState::NotRunning
+    });
     control.since.store(now(), Relaxed);
     control.pid.store(0, Relaxed);
     services::wake_waiters(control);
@@ -38,7 +44,9 @@ unsafe extern "C-unwind" fn at_exit(_code: core::ffi::c_int, _arg: pg_sys::Datum
 
 /// Count a callback that did not come back.
 fn count(control: &Control, running: &current::Running) {
-    let Some(plugin) = control.plugins.get(running.plugin as usize) else { return };
+    let Some(plugin) = control.plugins.get(running.plugin as usize) else {
+        return;
+    };
     plugin.errors.fetch_add(1, Relaxed);
     if plugin.last_error_lsn.swap(running.lsn.0, Relaxed) == running.lsn.0 {
         plugin.failures.fetch_add(1, Relaxed);
@@ -54,7 +62,10 @@ pub fn report(control: &Control, error: CaughtError) {
     | CaughtError::ErrorReport(ereport)
     | CaughtError::RustPanic { ereport, .. }) = &error;
     let message = ereport.message().to_owned();
-    let mut detail = ereport.detail().map(|d| format!("{d} ")).unwrap_or_default();
+    let mut detail = ereport
+        .detail()
+        .map(|d| format!("{d} "))
+        .unwrap_or_default();
     let at = match current::running() {
         Some(running) => {
             let at = describe(control, &running);
@@ -87,10 +98,15 @@ fn describe(control: &Control, running: &current::Running) -> String {
         Some(rmid) => format!(
             "Plugin \"{name}\", callback {}, resource manager {}, LSN {}.",
             running.callback,
-            RmgrId(rmid).builtin_name().map_or_else(|| rmid.to_string(), str::to_owned),
+            RmgrId(rmid)
+                .builtin_name()
+                .map_or_else(|| rmid.to_string(), str::to_owned),
             running.lsn
         ),
-        None => format!("Plugin \"{name}\", callback {}, LSN {}.", running.callback, running.lsn),
+        None => format!(
+            "Plugin \"{name}\", callback {}, LSN {}.",
+            running.callback, running.lsn
+        ),
     }
 }
 

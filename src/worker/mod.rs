@@ -39,7 +39,9 @@ pub fn is_worker() -> bool {
 
 /// Set the worker's latch, from any process.
 pub fn wake() {
-    let Some(control) = shared::control() else { return };
+    let Some(control) = shared::control() else {
+        return;
+    };
     let pid = control.pid.load(Relaxed);
     if pid == 0 {
         return;
@@ -68,7 +70,11 @@ pub extern "C-unwind" fn walker_main(_arg: pg_sys::Datum) {
         pg_sys::BackgroundWorkerInitializeConnection(core::ptr::null(), core::ptr::null(), 0);
     }
     let Some(control) = shared::control() else {
-        ereport!(ERROR, PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, "walker has no shared memory");
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            "walker has no shared memory"
+        );
     };
     failure::watch_exit();
     // Nothing of the control block is left half-changed by an unwind: it is

@@ -1,5 +1,8 @@
 //! Which plugins run, and from where each of them gets records.
-#![allow(ffi_unwind_calls, reason = "every callback goes through `call`, which guards it")]
+#![allow(
+    ffi_unwind_calls,
+    reason = "every callback goes through `call`, which guards it"
+)]
 
 use crate::guc::{self, MAX_PLUGINS};
 use crate::plugin::dispatch::current;
@@ -30,11 +33,17 @@ impl Plugins {
         adopt_names(control, &names);
         let mut running = Vec::new();
         for (index, name) in names.iter().enumerate() {
-            let Some(plugin) = load_one(control, index, name) else { continue };
+            let Some(plugin) = load_one(control, index, name) else {
+                continue;
+            };
             running.push((index as u32, plugin));
         }
         let table = DispatchTable::build(running.iter().map(|(i, p)| (*i, p)));
-        let mut plugins = Plugins { running, positions: [0; MAX_PLUGINS], table };
+        let mut plugins = Plugins {
+            running,
+            positions: [0; MAX_PLUGINS],
+            table,
+        };
         plugins.start_up(control);
         plugins
     }
@@ -68,7 +77,10 @@ impl Plugins {
 
     /// Where reading must begin to serve all of them; `None` without plugins.
     pub fn start_lsn(&self) -> Option<Lsn> {
-        self.running.iter().map(|(i, _)| Lsn(self.positions[*i as usize])).min()
+        self.running
+            .iter()
+            .map(|(i, _)| Lsn(self.positions[*i as usize]))
+            .min()
     }
 
     /// All WAL up to `end` has been delivered: show it, and forget failures
@@ -87,16 +99,23 @@ impl Plugins {
 
     /// Let every plugin do what it does between records.
     pub fn poll(&self, end: Lsn) {
-        self.each(|c| c.poll_cb, 6, end, |poll| {
-            // SAFETY: the plugin's own callback, as include/walker.h says.
-            unsafe { poll(end.0) }
-        });
+        self.each(
+            |c| c.poll_cb,
+            6,
+            end,
+            |poll| {
+                // SAFETY: the plugin's own callback, as include/walker.h says.
+                unsafe { poll(end.0) }
+            },
+        );
     }
 
     /// Let every plugin make its state durable.
     pub fn flush(&self, control: &Control, upto: Lsn) {
         for (index, plugin) in &self.running {
-            let Some(flush) = plugin.callbacks.flush_cb else { continue };
+            let Some(flush) = plugin.callbacks.flush_cb else {
+                continue;
+            };
             let status = &control.plugins[*index as usize];
             // A plugin that is ahead of the reader must not be told otherwise.
             if upto.0 < self.positions[*index as usize] {
@@ -128,18 +147,28 @@ impl Plugins {
 
     /// Tell all that a new timeline begins.
     pub fn timeline(&self, tli: u32, lsn: Lsn) {
-        self.each(|c| c.timeline_cb, 5, lsn, |timeline| {
-            // SAFETY: as in `poll`.
-            unsafe { timeline(tli, lsn.0) }
-        });
+        self.each(
+            |c| c.timeline_cb,
+            5,
+            lsn,
+            |timeline| {
+                // SAFETY: as in `poll`.
+                unsafe { timeline(tli, lsn.0) }
+            },
+        );
     }
 
     /// The worker leaves.
     pub fn shut_down(&self, end: Lsn) {
-        self.each(|c| c.shutdown_cb, 7, end, |shutdown| {
-            // SAFETY: as in `poll`.
-            unsafe { shutdown() }
-        });
+        self.each(
+            |c| c.shutdown_cb,
+            7,
+            end,
+            |shutdown| {
+                // SAFETY: as in `poll`.
+                unsafe { shutdown() }
+            },
+        );
     }
 
     fn each<F: Copy>(
@@ -158,8 +187,16 @@ impl Plugins {
 
     /// Names of the running plugins, for the log.
     pub fn names(&self) -> String {
-        let names: Vec<_> = self.running.iter().map(|(_, p)| p.name.to_string_lossy()).collect();
-        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+        let names: Vec<_> = self
+            .running
+            .iter()
+            .map(|(_, p)| p.name.to_string_lossy())
+            .collect();
+        if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(", ")
+        }
     }
 }
 
@@ -176,7 +213,11 @@ fn call<R>(plugin: u32, callback: u32, lsn: Lsn, f: impl FnOnce() -> R) -> R {
 /// Make the status rows those of the configured plugins. Rows that keep their
 /// plugin keep their counters.
 fn adopt_names(control: &Control, names: &[String]) {
-    let old: Vec<String> = control.configured().iter().map(|p| control.text(&p.name)).collect();
+    let old: Vec<String> = control
+        .configured()
+        .iter()
+        .map(|p| control.text(&p.name))
+        .collect();
     let changed = old != names;
     for (status, name) in control.plugins.iter().zip(names) {
         if changed && control.text(&status.name) != *name {

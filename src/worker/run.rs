@@ -3,11 +3,11 @@
 use super::positions::Plugins;
 use super::wait::Waiter;
 use super::{failure, signals};
-use crate::{compat, guc};
 use crate::plugin::dispatch::{BatchEnd, BatchInput, BatchStats, run_batch};
 use crate::reader::{Limit, NoRecord, Reader, current_limit, redo_pointer};
 use crate::services;
 use crate::shared::{Control, WorkerState};
+use crate::{compat, guc};
 use core::sync::atomic::Ordering::Relaxed;
 use pgrx::prelude::*;
 use std::ffi::CString;
@@ -95,7 +95,9 @@ impl Worker<'_> {
         self.show_state(limit);
         self.plugins.poll(self.reader.end());
         match end {
-            BatchEnd::Full | BatchEnd::EndOfWal | BatchEnd::Interrupted => self.trouble_since = None,
+            BatchEnd::Full | BatchEnd::EndOfWal | BatchEnd::Interrupted => {
+                self.trouble_since = None
+            }
             BatchEnd::NoRecord(why) => self.no_record(why),
         }
         self.flush_if_due();
@@ -109,7 +111,12 @@ impl Worker<'_> {
             positions: &self.plugins.positions,
             record_context: self.record_context,
         };
-        run_batch(&mut self.reader, &self.plugins.table, &input, &mut self.stats)
+        run_batch(
+            &mut self.reader,
+            &self.plugins.table,
+            &input,
+            &mut self.stats,
+        )
     }
 
     /// Nothing to read.
@@ -151,8 +158,12 @@ impl Worker<'_> {
             }
         }
         for (i, status) in control.plugins.iter().enumerate() {
-            status.records.fetch_add(core::mem::take(&mut self.stats.delivered[i]), Relaxed);
-            status.time_ns.fetch_add(core::mem::take(&mut self.stats.time_ns[i]), Relaxed);
+            status
+                .records
+                .fetch_add(core::mem::take(&mut self.stats.delivered[i]), Relaxed);
+            status
+                .time_ns
+                .fetch_add(core::mem::take(&mut self.stats.time_ns[i]), Relaxed);
         }
         control.counted_to_lsn.fetch_max(end.0, Relaxed);
         self.plugins.applied(control, end);
@@ -166,13 +177,19 @@ impl Worker<'_> {
         }
         self.rate.seen(control, end);
         // Last: whoever sees this position sees all the rest.
-        control.applied_lsn.store(end.0, core::sync::atomic::Ordering::Release);
+        control
+            .applied_lsn
+            .store(end.0, core::sync::atomic::Ordering::Release);
         services::wake_waiters(control);
     }
 
     fn show_state(&mut self, limit: Limit) {
         let behind = limit.lsn.bytes_since(self.reader.end());
-        let state = if behind > NEAR { WorkerState::CatchingUp } else { WorkerState::Streaming };
+        let state = if behind > NEAR {
+            WorkerState::CatchingUp
+        } else {
+            WorkerState::Streaming
+        };
         self.control.set_state(state);
         if behind == 0 {
             self.control.caught_up_at.store(failure::now(), Relaxed);
@@ -216,9 +233,9 @@ impl Worker<'_> {
                 self.wait_for_more(need);
             }
             NoRecord::Removed(segno) => self.lost(&format!("segment {segno} has been removed")),
-            NoRecord::Missing(segno, tli) => self.trouble(&format!(
-                "segment {segno} of timeline {tli} does not exist"
-            )),
+            NoRecord::Missing(segno, tli) => {
+                self.trouble(&format!("segment {segno} of timeline {tli} does not exist"))
+            }
             NoRecord::Invalid(message) => self.trouble(&message),
         }
     }
@@ -333,14 +350,24 @@ struct Rate {
 
 impl Rate {
     fn new() -> Rate {
-        Rate { since: Instant::now(), from: Lsn(0), title: Instant::now() }
+        Rate {
+            since: Instant::now(),
+            from: Lsn(0),
+            title: Instant::now(),
+        }
     }
 
     fn seen(&mut self, control: &Control, end: Lsn) {
         let elapsed = self.since.elapsed();
         if elapsed >= Duration::from_secs(1) {
-            let bytes = if self.from.is_valid() { end.bytes_since(self.from) } else { 0 };
-            control.rate.store((bytes as f64 / elapsed.as_secs_f64()) as u64, Relaxed);
+            let bytes = if self.from.is_valid() {
+                end.bytes_since(self.from)
+            } else {
+                0
+            };
+            control
+                .rate
+                .store((bytes as f64 / elapsed.as_secs_f64()) as u64, Relaxed);
             self.since = Instant::now();
             self.from = end;
         }

@@ -27,7 +27,10 @@ pub struct Waiter {
 impl Waiter {
     /// Register the wait event.
     pub fn new() -> Waiter {
-        Waiter { event: compat::wait_event(c"WalkerWaitForWal"), last_wal: Instant::now() }
+        Waiter {
+            event: compat::wait_event(c"WalkerWaitForWal"),
+            last_wal: Instant::now(),
+        }
     }
 
     /// WAL came.
@@ -41,7 +44,11 @@ impl Waiter {
         match compat::wal_condition_variable(in_recovery) {
             Some(cv) => self.wait_on(cv, read),
             None => {
-                let pace = if self.last_wal.elapsed() < BUSY { POLL } else { IDLE };
+                let pace = if self.last_wal.elapsed() < BUSY {
+                    POLL
+                } else {
+                    IDLE
+                };
                 self.sleep(pace);
             }
         }

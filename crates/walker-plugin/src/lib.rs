@@ -13,12 +13,12 @@ mod export;
 mod plugin;
 mod record;
 mod services;
-pub mod state;
 pub mod sql;
+pub mod state;
 
 pub use abi::{
-    ABI_VERSION, RecordCallback, RecordId, WalkerCallbacks, WalkerPluginAbi, WalkerServices,
-    SERVICES_RENDEZVOUS,
+    ABI_VERSION, RecordCallback, RecordId, SERVICES_RENDEZVOUS, WalkerCallbacks, WalkerPluginAbi,
+    WalkerServices,
 };
 pub use area::SharedArea;
 #[doc(hidden)]

@@ -31,7 +31,11 @@ impl<'a> WalRecord<'a> {
     pub unsafe fn from_reader(reader: *mut pg_sys::XLogReaderState) -> Option<Self> {
         // SAFETY: the caller's promise.
         let decoded = unsafe { (*reader).record.as_ref() }?;
-        Some(WalRecord { reader, decoded, _not_send: PhantomData })
+        Some(WalRecord {
+            reader,
+            decoded,
+            _not_send: PhantomData,
+        })
     }
 
     /// Restore the page image of a block through the server, which knows its
@@ -147,7 +151,8 @@ impl Record for WalRecord<'_> {
         // BKPBLOCK_HAS_DATA and BKPBLOCK_HAS_IMAGE there.
         let (data, image) = unsafe {
             (
-                raw.has_data.then(|| bytes(raw.data, usize::from(raw.data_len))),
+                raw.has_data
+                    .then(|| bytes(raw.data, usize::from(raw.data_len))),
                 raw.has_image.then(|| Image {
                     bytes: bytes(raw.bkp_image, usize::from(raw.bimg_len)),
                     hole_offset: raw.hole_offset,

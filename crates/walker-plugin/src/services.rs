@@ -52,7 +52,9 @@ impl Services {
     pub fn shared_free(&self) -> usize {
         // SAFETY: as in `area`.
         unsafe {
-            self.0.shared_free.map_or(0, |f| pg_sys::ffi::pg_guard_ffi_boundary(|| f()))
+            self.0
+                .shared_free
+                .map_or(0, |f| pg_sys::ffi::pg_guard_ffi_boundary(|| f()))
         }
     }
 
@@ -105,7 +107,9 @@ impl Services {
 
     /// In the worker: whether this server's WAL holds that very record.
     pub fn check_record(&self, id: &RecordId) -> bool {
-        let Some(f) = self.0.check_record else { return false };
+        let Some(f) = self.0.check_record else {
+            return false;
+        };
         // SAFETY: as in `area`.
         unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| f(id)) }
     }

@@ -65,7 +65,9 @@ pub fn require_role(function: &str, roles: &[u32]) {
     // SAFETY: GetUserId and has_privs_of_role (utils/adt/acl.c) only read.
     let allowed = unsafe {
         let user = pg_sys::GetUserId();
-        roles.iter().any(|r| pg_sys::has_privs_of_role(user, pg_sys::Oid::from(*r)))
+        roles
+            .iter()
+            .any(|r| pg_sys::has_privs_of_role(user, pg_sys::Oid::from(*r)))
     };
     if !allowed {
         ereport!(

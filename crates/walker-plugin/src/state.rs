@@ -67,7 +67,9 @@ impl StateFile {
     /// The state file of the named plugin. `name` must be a plugin name, so it
     /// has no path part.
     pub fn new(name: &str) -> StateFile {
-        StateFile { path: Path::new(DIRECTORY).join(name) }
+        StateFile {
+            path: Path::new(DIRECTORY).join(name),
+        }
     }
 
     fn with_suffix(&self, suffix: &str) -> PathBuf {
@@ -86,7 +88,9 @@ impl StateFile {
         upto: Lsn,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<Option<Lsn>, StateError> {
-        let Some(last) = services().and_then(|s| s.last_record()) else { return Ok(None) };
+        let Some(last) = services().and_then(|s| s.last_record()) else {
+            return Ok(None);
+        };
         if last.end_lsn != upto.0 {
             return Ok(None);
         }
@@ -103,7 +107,10 @@ impl StateFile {
     /// none.
     pub fn load(&self) -> Result<Option<SavedState>, StateError> {
         let _ = fs::remove_file(self.with_suffix(".tmp"));
-        let opened = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(&self.path);
+        let opened = OpenOptions::new()
+            .read(true)
+            .custom_flags(O_NOFOLLOW)
+            .open(&self.path);
         let mut file = match opened {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -154,7 +161,11 @@ fn write_file(
         .custom_flags(O_NOFOLLOW)
         .open(path)?;
     file.write_all(&[0; HEADER_LEN])?;
-    let mut sum = Summing { to: io::BufWriter::with_capacity(256 * 1024, &mut file), crc: 0, len: 0 };
+    let mut sum = Summing {
+        to: io::BufWriter::with_capacity(256 * 1024, &mut file),
+        crc: 0,
+        len: 0,
+    };
     write(&mut sum)?;
     sum.to.flush()?;
     let (crc, len) = (sum.crc, sum.len);
@@ -174,9 +185,17 @@ fn rename(from: &Path, to: &Path) -> Result<(), StateError> {
     // SAFETY: durable_rename (storage/file/fd.c) returns -1 after reporting a
     // failure at the level it is given, which is below ERROR.
     let failed = unsafe {
-        pg_sys::durable_rename(from.as_ptr(), to.as_ptr(), pg_sys::elog::PgLogLevel::LOG as i32)
+        pg_sys::durable_rename(
+            from.as_ptr(),
+            to.as_ptr(),
+            pg_sys::elog::PgLogLevel::LOG as i32,
+        )
     };
-    if failed != 0 { Err(io::Error::last_os_error().into()) } else { Ok(()) }
+    if failed != 0 {
+        Err(io::Error::last_os_error().into())
+    } else {
+        Ok(())
+    }
 }
 
 fn check_payload(file: &mut File, header: &Header) -> Result<(), StateError> {
@@ -193,7 +212,11 @@ fn check_payload(file: &mut File, header: &Header) -> Result<(), StateError> {
         }
         crc = crc32c::crc32c_append(crc, buffer.get(..n).unwrap_or(&[]));
     }
-    if crc == header.payload_crc { Ok(()) } else { Err(StateError::Damaged("its checksum is wrong")) }
+    if crc == header.payload_crc {
+        Ok(())
+    } else {
+        Err(StateError::Damaged("its checksum is wrong"))
+    }
 }
 
 /// Sums up what passes through.

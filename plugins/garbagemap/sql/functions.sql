@@ -138,3 +138,37 @@ AS 'MODULE_PATHNAME', 'garbage_map_status_wrapper';
 
 COMMENT ON FUNCTION garbage_map_status() IS
     'implementation of the view garbage_status';
+
+CREATE FUNCTION garbage_base_scan(rel regclass)
+RETURNS bigint
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'garbage_base_scan_wrapper';
+
+COMMENT ON FUNCTION garbage_base_scan(regclass) IS
+    'learn the blocks of a table that the live map does not know';
+
+CREATE FUNCTION garbage_base_scan()
+RETURNS bigint
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+BEGIN ATOMIC
+    SELECT coalesce(sum(garbage_base_scan(c.oid::regclass)), 0)::bigint
+    FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_am AS a ON a.oid = c.relam
+    WHERE c.relkind IN ('r', 'm', 't') AND c.relpersistence = 'p' AND a.amname = 'heap';
+END;
+
+COMMENT ON FUNCTION garbage_base_scan() IS
+    'learn the blocks of all tables of this database that the live map does not know';
+
+CREATE FUNCTION garbage_base_scan_progress_rows(
+    OUT pid int,
+    OUT datid oid,
+    OUT relid oid,
+    OUT blocks_total bigint,
+    OUT blocks_done bigint)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'garbage_base_scan_progress_rows_wrapper';
+
+COMMENT ON FUNCTION garbage_base_scan_progress_rows() IS
+    'implementation of the view garbage_base_scan_progress';

@@ -21,3 +21,12 @@ REVOKE ALL ON FUNCTION garbage_map_status() FROM PUBLIC;
 REVOKE ALL ON garbage_status FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION garbage_map_status() TO pg_monitor;
 GRANT SELECT ON garbage_status TO pg_monitor;
+
+REVOKE ALL ON FUNCTION garbage_base_scan(regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION garbage_base_scan() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION garbage_base_scan_progress_rows() FROM PUBLIC;
+REVOKE ALL ON garbage_base_scan_progress FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION garbage_base_scan_progress_rows()
+    TO pg_stat_scan_tables, pg_read_all_stats;
+GRANT SELECT ON garbage_base_scan_progress TO pg_stat_scan_tables, pg_read_all_stats;

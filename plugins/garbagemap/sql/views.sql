@@ -17,3 +17,10 @@ CREATE VIEW garbage_status AS
     FROM garbage_map_status() AS s;
 
 COMMENT ON VIEW garbage_status IS 'how the live map itself is doing';
+
+CREATE VIEW garbage_base_scan_progress AS
+    SELECT p.pid, p.datid, d.datname, p.relid, p.blocks_total, p.blocks_done
+    FROM garbage_base_scan_progress_rows() AS p
+    LEFT JOIN pg_catalog.pg_database AS d ON d.oid = p.datid;
+
+COMMENT ON VIEW garbage_base_scan_progress IS 'one row per running garbage_base_scan';

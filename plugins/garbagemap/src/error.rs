@@ -34,6 +34,14 @@ pub enum Error {
     },
     #[error("invalid range size: {got} blocks")]
     RangeBlocks { got: i32, recorded: u32 },
+    #[error("too many base scans are running")]
+    TooManyScans,
+    #[error("the walker has no memory for a base scan")]
+    NoMemory,
+    #[error("the walker restarted during the base scan")]
+    ScanLost,
+    #[error("the walker does not answer")]
+    NoAnswer,
     #[error("range number out of range")]
     TooManyRanges,
 }
@@ -49,6 +57,9 @@ impl Error {
             | Error::Unlogged { .. }
             | Error::OtherTemporary => ERRCODE_FEATURE_NOT_SUPPORTED,
             Error::NotPreloaded | Error::NoMap => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Error::TooManyScans => ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+            Error::NoMemory => ERRCODE_OUT_OF_MEMORY,
+            Error::ScanLost | Error::NoAnswer => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Error::Denied { .. } => ERRCODE_INSUFFICIENT_PRIVILEGE,
             Error::RangeBlocks { .. } => ERRCODE_INVALID_PARAMETER_VALUE,
             Error::TooManyRanges => ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
@@ -87,6 +98,11 @@ impl Error {
             Error::RangeBlocks { recorded, .. } => {
                 format!("Use {recorded} or a multiple of it.")
             }
+            Error::NoMemory => "Increase garbagemap.max_memory.".into(),
+            Error::ScanLost => "Call the function again; what was learned may have to be \
+                                learned anew."
+                .into(),
+            Error::NoAnswer => "The view walker_status shows what it is doing.".into(),
             Error::TooManyRanges => "Use a larger garbagemap.summary_size.".into(),
             _ => return None,
         })

@@ -11,6 +11,8 @@ mod compat;
 mod error;
 mod forks;
 mod guc;
+mod mailbox;
+mod plugin;
 mod privilege;
 mod relation;
 mod rows;

@@ -31,6 +31,19 @@ pub fn require_monitor(function: &'static str) -> Result<(), Error> {
     require(function, MONITOR, "pg_monitor")
 }
 
+/// For functions that change what the map knows.
+pub fn require_superuser(function: &'static str) -> Result<(), Error> {
+    // SAFETY: reads the current user's attributes, in a transaction.
+    if unsafe { pg_sys::superuser() } {
+        Ok(())
+    } else {
+        Err(Error::Denied {
+            function,
+            roles: "a superuser",
+        })
+    }
+}
+
 fn require(function: &'static str, any_of: &[u32], roles: &'static str) -> Result<(), Error> {
     // SAFETY: GetUserId and has_privs_of_role (utils/acl.h) need a transaction,
     // in which every SQL function runs. Superusers have all privileges.

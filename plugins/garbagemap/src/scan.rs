@@ -6,7 +6,9 @@
 //! hint bits, as any read does.
 
 use crate::relation::OpenTable;
+use garbagemap_core::BaseItem;
 use pgrx::pg_sys;
+use walker_wal::Lsn;
 
 /// What is on a page, or on several.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -127,6 +129,44 @@ impl<'t> TableScan<'t> {
             sum += self.page(blkno);
         }
         sum
+    }
+
+    /// What the map needs to know of a page: its LSN, taken together with its
+    /// line pointers and tuple headers under a share lock.
+    pub fn headers(&mut self, blkno: u32, items: &mut Vec<BaseItem>) -> Lsn {
+        pgrx::check_for_interrupts!();
+        let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
+        let mode = pg_sys::ReadBufferMode::RBM_NORMAL;
+        let buffer = Buffer::read(self.table, fork, blkno, mode, self.strategy);
+        let page = buffer.page();
+        items.clear();
+        // SAFETY: as in `page`; BufferGetLSNAtomic (storage/buffer/bufmgr.c)
+        // because a hint may set the LSN under a share lock. Tuples with
+        // storage have a whole header.
+        unsafe {
+            let header = page.cast::<pg_sys::PageHeaderData>();
+            let line = (&raw const (*header).pd_linp).cast::<pg_sys::ItemIdData>();
+            for offnum in 1..=max_offset(header) {
+                let lp = *line.add(usize::from(offnum) - 1);
+                let mut item = BaseItem {
+                    offnum,
+                    lp_flags: lp.lp_flags() as u8,
+                    xmin: 0,
+                    xmax: 0,
+                    infomask: 0,
+                };
+                if lp.lp_flags() == pg_sys::LP_NORMAL {
+                    let tuple = page
+                        .add(lp.lp_off() as usize)
+                        .cast::<pg_sys::HeapTupleHeaderData>();
+                    item.xmin = (*tuple).t_choice.t_heap.t_xmin.into_inner();
+                    item.xmax = (*tuple).t_choice.t_heap.t_xmax.into_inner();
+                    item.infomask = (*tuple).t_infomask;
+                }
+                items.push(item);
+            }
+            Lsn(pg_sys::BufferGetLSNAtomic(buffer.0))
+        }
     }
 
     fn page(&mut self, blkno: u32) -> PageCounts {

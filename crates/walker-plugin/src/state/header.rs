@@ -65,7 +65,8 @@ impl Header {
     /// Read and check what can be checked without the server.
     pub fn read(from: &mut impl Read) -> Result<Header, StateError> {
         let mut bytes = [0; HEADER_LEN];
-        from.read_exact(&mut bytes).map_err(|_| StateError::Damaged("it is too short"))?;
+        from.read_exact(&mut bytes)
+            .map_err(|_| StateError::Damaged("it is too short"))?;
         let mut rest = bytes.as_slice();
         let magic = take::<8>(&mut rest)?;
         if &magic != MAGIC {
@@ -91,7 +92,12 @@ impl Header {
             major,
             blcksz,
             system_identifier,
-            last: RecordId { lsn, end_lsn, crc, tli },
+            last: RecordId {
+                lsn,
+                end_lsn,
+                crc,
+                tli,
+            },
             payload_len,
             payload_crc,
         })
@@ -111,8 +117,9 @@ impl Header {
 }
 
 fn take<const N: usize>(from: &mut &[u8]) -> Result<[u8; N], StateError> {
-    let (part, rest) =
-        from.split_first_chunk::<N>().ok_or(StateError::Damaged("it is too short"))?;
+    let (part, rest) = from
+        .split_first_chunk::<N>()
+        .ok_or(StateError::Damaged("it is too short"))?;
     *from = rest;
     Ok(*part)
 }

@@ -1,6 +1,7 @@
 //! What the SQL functions do. Their declarations are in `sql/functions.sql`;
 //! each Rust function here is reached as `<name>_wrapper`.
 
+mod base_scan;
 mod map;
 mod status;
 mod summary;

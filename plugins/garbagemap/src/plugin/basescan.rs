@@ -1,0 +1,140 @@
+//! The worker's side of base scans: take pages out of the mailbox.
+
+use super::oracle::ServerOracle;
+use crate::mailbox::{Answer, Kind, Mailbox, Slot, State};
+use garbagemap_core::map::MapWriter;
+use garbagemap_core::{BaseItem, BaseOutcome, Ledger};
+use pgrx::prelude::*;
+use std::time::{Duration, Instant};
+use walker_plugin::wal::{Lsn, RelFileLocator};
+
+/// How often slots and scans of processes that are gone are looked for.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// The open scans and the mailbox they use.
+pub struct BaseScans {
+    mailbox: Option<Mailbox>,
+    open: Vec<(i32, RelFileLocator)>,
+    items: Vec<BaseItem>,
+    swept: Instant,
+}
+
+impl BaseScans {
+    /// Without a mailbox there are none.
+    pub fn new(mailbox: Option<Mailbox>) -> BaseScans {
+        BaseScans {
+            mailbox,
+            open: Vec::new(),
+            items: Vec::new(),
+            swept: Instant::now(),
+        }
+    }
+
+    /// Serve what was posted. `applied` is the end of the last record applied.
+    pub fn serve(&mut self, ledger: &mut Ledger<MapWriter<'static>>, applied: Lsn) {
+        let Some(mailbox) = self.mailbox else { return };
+        let mut busy = false;
+        for slot in mailbox.slots() {
+            let (state, pid) = slot.state();
+            busy |= state != State::Free;
+            if state == State::Posted {
+                self.serve_slot(ledger, slot, pid, applied);
+            }
+            if let (State::Abandoned, pid) = slot.state() {
+                let locator = slot.locator();
+                if self.close(pid, locator) {
+                    ledger.end_base_scan(locator, None, applied);
+                }
+                slot.free();
+            }
+        }
+        if (busy || !self.open.is_empty()) && self.swept.elapsed() >= SWEEP {
+            self.swept = Instant::now();
+            self.sweep(mailbox, ledger, applied);
+        }
+    }
+
+    fn serve_slot(
+        &mut self,
+        ledger: &mut Ledger<MapWriter<'static>>,
+        slot: Slot,
+        pid: i32,
+        applied: Lsn,
+    ) {
+        let Some((kind, locator, blkno, lsn)) = slot.posted() else {
+            slot.answer(pid, Answer::NoScan);
+            return;
+        };
+        let answer = match kind {
+            Kind::Begin => match ledger.begin_base_scan(locator) {
+                true => {
+                    self.open.push((pid, locator));
+                    Answer::Done
+                }
+                false => Answer::NoScan,
+            },
+            Kind::Page if self.is_open(pid, locator) => {
+                slot.items(&mut self.items);
+                let items = &self.items;
+                match ledger.base_block(locator, blkno, lsn, items, applied, &mut ServerOracle) {
+                    BaseOutcome::Known | BaseOutcome::Applied | BaseOutcome::Ahead => Answer::Done,
+                    BaseOutcome::Stale => Answer::Stale,
+                    BaseOutcome::Undecided => Answer::Undecided,
+                    BaseOutcome::NoScan => Answer::NoScan,
+                }
+            }
+            Kind::Page => Answer::NoScan,
+            Kind::End => match self.close(pid, locator) {
+                true => {
+                    ledger.end_base_scan(locator, Some((blkno, lsn)), applied);
+                    Answer::Done
+                }
+                false => Answer::NoScan,
+            },
+        };
+        slot.answer(pid, answer);
+        set_latch_of(pid);
+    }
+
+    fn is_open(&self, pid: i32, locator: RelFileLocator) -> bool {
+        self.open.contains(&(pid, locator))
+    }
+
+    fn close(&mut self, pid: i32, locator: RelFileLocator) -> bool {
+        let found = self.open.iter().position(|scan| *scan == (pid, locator));
+        found.map(|i| self.open.swap_remove(i)).is_some()
+    }
+
+    /// Free what belongs to processes that are gone.
+    fn sweep(&mut self, mailbox: Mailbox, ledger: &mut Ledger<MapWriter<'static>>, applied: Lsn) {
+        for slot in mailbox.slots() {
+            let (state, pid) = slot.state();
+            if state != State::Free && !is_alive(pid) {
+                slot.free();
+            }
+        }
+        self.open.retain(|(pid, locator)| {
+            let alive = is_alive(*pid);
+            if !alive {
+                ledger.end_base_scan(*locator, None, applied);
+            }
+            alive
+        });
+    }
+}
+
+fn is_alive(pid: i32) -> bool {
+    // SAFETY: looks through the process array (storage/ipc/procarray.c).
+    unsafe { !pg_sys::BackendPidGetProc(pid).is_null() }
+}
+
+fn set_latch_of(pid: i32) {
+    // SAFETY: as in `is_alive`; setting the latch of a process that has just
+    // gone is harmless.
+    unsafe {
+        let proc = pg_sys::BackendPidGetProc(pid);
+        if !proc.is_null() {
+            pg_sys::SetLatch(&raw mut (*proc).procLatch);
+        }
+    }
+}

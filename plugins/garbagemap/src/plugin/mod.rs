@@ -1,0 +1,188 @@
+//! The plugin in walker's worker: records in, counters out.
+//!
+//! Runs in the worker process only. The ledger is private to it; nothing but
+//! counters goes to shared memory.
+
+mod basescan;
+mod oracle;
+mod status;
+
+use crate::area::AREA_NAME;
+use crate::guc;
+use crate::mailbox::{MAILBOX_BYTES, MAILBOX_NAME, Mailbox};
+use basescan::BaseScans;
+use core::ffi::CStr;
+use garbagemap_core::map::MapWriter;
+use garbagemap_core::{Config, Ledger, Page};
+use oracle::ServerOracle;
+use pgrx::prelude::*;
+use std::ffi::CString;
+use walker_plugin::state::{StateError, StateFile};
+use walker_plugin::wal::{Lsn, RmgrId};
+use walker_plugin::{ErrorReport, MAJOR, Plugin, RmgrSet, Services, WalRecord, services};
+
+/// The plugin's name in `walker.plugins`, and of its state file.
+const NAME: &CStr = c"garbagemap";
+
+walker_plugin::export_plugin!(GarbageMap);
+
+/// The plugin.
+pub struct GarbageMap {
+    services: Services,
+    ledger: Ledger<MapWriter<'static>>,
+    scans: BaseScans,
+    file: StateFile,
+    /// The position of the state the ledger was built from.
+    start: Option<Lsn>,
+    saved: status::Saved,
+    /// Malformed records logged so far.
+    complaints: u32,
+}
+
+/// The plugin cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum PluginError {
+    /// Loaded without walker, which cannot be.
+    #[error("walker's services are not available")]
+    NoServices,
+    /// `walker.shared_memory` is too small.
+    #[error("walker's shared memory has no room for the garbage map")]
+    NoRoom,
+}
+
+impl From<PluginError> for ErrorReport {
+    fn from(error: PluginError) -> ErrorReport {
+        let code = match error {
+            PluginError::NoServices => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            PluginError::NoRoom => PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
+        };
+        ErrorReport::new(code, error.to_string(), "garbagemap")
+            .set_hint("Increase walker.shared_memory and restart the server.")
+    }
+}
+
+impl Plugin for GarbageMap {
+    type Error = PluginError;
+
+    const RMGRS: RmgrSet = RmgrSet::of(&[
+        RmgrId::XLOG,
+        RmgrId::XACT,
+        RmgrId::SMGR,
+        RmgrId::DBASE,
+        RmgrId::TBLSPC,
+        RmgrId::MULTIXACT,
+        RmgrId::STANDBY,
+        RmgrId::HEAP,
+        RmgrId::HEAP2,
+    ]);
+
+    fn startup() -> Result<Self, PluginError> {
+        let services = services().ok_or(PluginError::NoServices)?;
+        let mailbox = services
+            .reserve_area(MAILBOX_NAME, MAILBOX_BYTES)
+            .and_then(|area| Mailbox::new(area.words()));
+        // Most of the room, but not all: other plugins may come.
+        let room = services.shared_free() / 4 * 3;
+        let area = services
+            .reserve_area(AREA_NAME, room)
+            .ok_or(PluginError::NoRoom)?;
+        let config = Config {
+            range_blocks: guc::range_blocks(),
+            max_memory: guc::max_memory(),
+            ..Config::default()
+        };
+        let writer =
+            || MapWriter::init(area.words(), config.range_blocks).ok_or(PluginError::NoRoom);
+        let file = StateFile::new("garbagemap");
+        let mut saved = status::Saved::default();
+        let mut start = None;
+        let mut ledger = Ledger::new(config, writer()?);
+        if start.is_none() {
+            // SAFETY: a setting, read on the main thread.
+            let level = unsafe { pg_sys::wal_level };
+            ledger.set_wal_minimal(level == pg_sys::WalLevel::WAL_LEVEL_MINIMAL as i32);
+        }
+        Ok(GarbageMap {
+            services,
+            ledger,
+            scans: BaseScans::new(mailbox),
+            file,
+            start,
+            saved,
+            complaints: 0,
+        })
+    }
+
+    fn start_lsn(&mut self) -> Result<Option<Lsn>, PluginError> {
+        Ok(self.start)
+    }
+
+    #[inline]
+    fn record(&mut self, record: &WalRecord<'_>) -> Result<(), PluginError> {
+        let mut restore = |id: u8, page: &mut Page| record.restore_image(id, page);
+        if let Err(error) = self
+            .ledger
+            .apply(MAJOR, record, &mut ServerOracle, &mut restore)
+        {
+            self.complain(record, &error);
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self, lsn: Lsn) -> Result<(), PluginError> {
+        self.scans.serve(&mut self.ledger, lsn);
+        for mismatch in self.ledger.take_mismatches() {
+            self.warn(&format!(
+                "page image of block {} of relation {} at {} shows {:?} at line pointer {}, \
+                 the map had {:?}",
+                mismatch.blkno,
+                mismatch.locator,
+                mismatch.end_lsn,
+                mismatch.found,
+                mismatch.offnum,
+                mismatch.expected
+            ));
+        }
+        status::publish(&mut self.ledger, &self.saved, lsn);
+        Ok(())
+    }
+
+    fn flush(&mut self, upto: Lsn) -> Result<Option<Lsn>, PluginError> {
+        Ok(self.saved.lsn())
+    }
+
+    fn gap(&mut self, _from: Lsn, _to: Lsn) -> Result<(), PluginError> {
+        self.ledger.mark_all_unknown();
+        Ok(())
+    }
+}
+
+impl GarbageMap {
+    /// A record could not be decoded. Its blocks are unknown from here on, so
+    /// nothing is wrong; say so, but not a million times.
+    #[cold]
+    fn complain(&mut self, record: &WalRecord<'_>, error: &dyn std::error::Error) {
+        use walker_plugin::wal::Record;
+        self.complaints = self.complaints.saturating_add(1);
+        if self.complaints <= 10 {
+            self.warn(&format!(
+                "could not decode the record at {} (resource manager {}, info {:#04x}): {error}",
+                record.lsn(),
+                record.rmid().0,
+                record.info()
+            ));
+        }
+    }
+
+    fn warn(&self, message: &str) {
+        let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
+        self.services.warn(NAME, &message);
+    }
+}
+
+/// A state file that cannot be used: say why, keep it aside, learn anew.
+fn refuse(services: &Services, file: &StateFile, why: &str) {
+    let message = format!("ignoring the state file: {why}; the map is built anew from WAL");
+    services.log(NAME, &CString::new(message).unwrap_or_default());
+    file.set_aside();
+}

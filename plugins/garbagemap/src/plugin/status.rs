@@ -1,0 +1,56 @@
+//! The ledger's statistics, shown for `garbage_status`.
+
+use garbagemap_core::Ledger;
+use garbagemap_core::map::{MapStatus, MapWriter};
+use pgrx::prelude::*;
+use walker_plugin::wal::Lsn;
+
+/// What is known of the state file.
+#[derive(Clone, Copy, Default)]
+pub struct Saved {
+    lsn: u64,
+    at: i64,
+}
+
+impl Saved {
+    /// The state was read from the file.
+    pub fn loaded(&mut self, lsn: Lsn) {
+        self.lsn = lsn.0;
+        self.at = 0;
+    }
+
+    /// The state was written to the file.
+    pub fn saved(&mut self, lsn: Lsn) {
+        self.lsn = lsn.0;
+        // SAFETY: reads the clock.
+        self.at = unsafe { pg_sys::GetCurrentTimestamp() };
+    }
+
+    /// The position the file stands for.
+    pub fn lsn(&self) -> Option<Lsn> {
+        (self.lsn != 0).then_some(Lsn(self.lsn))
+    }
+}
+
+/// Show the statistics as of `applied`.
+pub fn publish(ledger: &mut Ledger<MapWriter<'static>>, saved: &Saved, applied: Lsn) {
+    let stats = ledger.stats();
+    let status = MapStatus {
+        relations: stats.relations,
+        known_blocks: stats.blocks_known,
+        garbage_blocks: stats.blocks_with_garbage,
+        dead_tuples: stats.dead_tuples,
+        dead_items: stats.dead_items,
+        pending_transactions: stats.pending_transactions,
+        memory_used: stats.memory_used,
+        memory_limit: crate::guc::max_memory() as u64,
+        applied_lsn: applied.0,
+        state_lsn: saved.lsn,
+        state_saved_at: saved.at as u64,
+        images_checked: stats.images_checked,
+        image_mismatches: stats.image_mismatches,
+        degraded_relations: stats.degradations,
+        unknown_records: stats.unknown_records + stats.malformed_records,
+    };
+    ledger.sink_mut().set_status(&status);
+}

@@ -1,0 +1,345 @@
+//! `garbage_base_scan`: learn what predates the walker, while writers go on.
+//!
+//! The backend reads the pages the map does not know, a few at a time, and
+//! hands line pointers and tuple headers to the worker together with the
+//! page's LSN; the worker knows what has been applied and what not.
+
+use crate::error::{Error, or_raise};
+use crate::mailbox::{Answer, Kind, MAILBOX_NAME, Mailbox, Slot};
+use crate::relation::{OpenTable, Table};
+use crate::rows::{Rows, bigint};
+use crate::scan::TableScan;
+use crate::{area, guc, privilege};
+use garbagemap_core::BaseItem;
+use garbagemap_core::map::{MapReader, RangeState};
+use pgrx::prelude::*;
+use std::time::{Duration, Instant};
+use walker_plugin::{Services, services};
+use walker_wal::{Lsn, RelFileLocator};
+
+/// Slots one scan uses at most, so that several scans fit.
+const PIPELINE: usize = 6;
+/// A page that is changed each time it is read is left unknown after so many
+/// tries; its next image makes it known.
+const TRIES: u32 = 20;
+/// A worker that does not answer for so long is not there.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[pg_extern(sql = false)]
+fn garbage_base_scan(rel: pg_sys::Oid) -> i64 {
+    let mut read = 0;
+    or_raise(scan(rel).map(|n| read = n));
+    read
+}
+
+#[pg_extern(sql = false)]
+fn garbage_base_scan_progress_rows(fcinfo: pg_sys::FunctionCallInfo) {
+    // SAFETY: the call being executed; declared RETURNS SETOF record.
+    let mut rows = unsafe { Rows::of(fcinfo) };
+    or_raise(progress(&mut rows));
+}
+
+fn progress(rows: &mut Rows) -> Result<(), Error> {
+    privilege::require_read_stats("garbage_base_scan_progress_rows")?;
+    for p in mailbox()?.1.slots().filter_map(Slot::progress) {
+        rows.add([
+            Some(pg_sys::Datum::from(p.pid)),
+            Some(pg_sys::Datum::from(p.db_oid)),
+            Some(pg_sys::Datum::from(p.rel_oid)),
+            bigint(u64::from(p.total)),
+            bigint(u64::from(p.done)),
+        ]);
+    }
+    Ok(())
+}
+
+fn mailbox() -> Result<(Services, Mailbox), Error> {
+    let services = services().ok_or(Error::NotPreloaded)?;
+    let area = services.find_area(MAILBOX_NAME).ok_or(Error::NoMap)?;
+    Ok((services, Mailbox::new(area.words()).ok_or(Error::NoMap)?))
+}
+
+fn scan(rel: pg_sys::Oid) -> Result<i64, Error> {
+    privilege::require_superuser("garbage_base_scan")?;
+    let table = Table::look_up(rel)?;
+    table.require_wal_logged()?;
+    let map = area::map()?;
+    let (services, mailbox) = mailbox()?;
+    let table = table.open()?;
+    let mut scan = BaseScan::new(&table, services, mailbox)?;
+    scan.begin()?;
+    let read = scan.all_pages(&map)?;
+    scan.end()?;
+    Ok(read)
+}
+
+/// A page that is with the worker.
+struct Waiting {
+    slot: usize,
+    blkno: u32,
+    tries: u32,
+}
+
+struct BaseScan<'t> {
+    table: &'t OpenTable,
+    pages: TableScan<'t>,
+    locator: RelFileLocator,
+    services: Services,
+    slots: Vec<Slot>,
+    pid: i32,
+    waiting: Vec<Waiting>,
+    begun: bool,
+    started: Instant,
+    items: Vec<BaseItem>,
+}
+
+impl<'t> BaseScan<'t> {
+    fn new(table: &'t OpenTable, services: Services, mailbox: Mailbox) -> Result<Self, Error> {
+        // SAFETY: set when the process started.
+        let pid = unsafe { pg_sys::MyProcPid };
+        let mut scan = BaseScan {
+            table,
+            pages: TableScan::new(table),
+            locator: table.locator(),
+            services,
+            slots: Vec::with_capacity(PIPELINE),
+            pid,
+            waiting: Vec::new(),
+            begun: false,
+            started: Instant::now(),
+            items: Vec::new(),
+        };
+        while scan.slots.len() < PIPELINE {
+            let Some(slot) = mailbox.take(pid) else { break };
+            scan.slots.push(slot);
+        }
+        if scan.slots.is_empty() {
+            Err(Error::TooManyScans)
+        } else {
+            Ok(scan)
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), Error> {
+        self.begun = true;
+        match self.ask(Kind::Begin, 0, Lsn(0))? {
+            Answer::Done => Ok(()),
+            _ => Err(Error::NoMemory),
+        }
+    }
+
+    /// Read every page the map does not know; the number of pages read.
+    fn all_pages(&mut self, map: &MapReader<'_>) -> Result<i64, Error> {
+        let width = map.range_blocks();
+        let total = self.pages.blocks();
+        let mut ranges = map.find(self.locator).map(|r| r.ranges());
+        let mut read = 0;
+        let mut start = 0;
+        while start < total {
+            let end = start.saturating_add(width).min(total);
+            let state = ranges.as_mut().and_then(Iterator::next);
+            if !is_known(state, end - start) {
+                for blkno in start..end {
+                    self.page(blkno)?;
+                    read += 1;
+                }
+                self.throttle(read);
+            }
+            self.show(total, end);
+            start = end;
+        }
+        while !self.waiting.is_empty() {
+            self.collect()?;
+        }
+        Ok(read)
+    }
+
+    fn show(&self, total: u32, done: u32) {
+        if let Some(slot) = self.slots.first() {
+            // SAFETY: the relation is open; the database is fixed.
+            let (db, rel) = unsafe {
+                (
+                    pg_sys::MyDatabaseId.to_u32(),
+                    (*self.table.rel()).rd_id.to_u32(),
+                )
+            };
+            slot.set_progress(db, rel, total, done);
+        }
+    }
+
+    /// Hand one page over, in a free slot.
+    fn page(&mut self, blkno: u32) -> Result<(), Error> {
+        while self.waiting.len() == self.slots.len() {
+            self.collect()?;
+        }
+        let busy = |i: &usize| self.waiting.iter().any(|w| w.slot == *i);
+        let free = (0..self.slots.len()).find(|i| !busy(i));
+        let Some(slot) = free else { return Ok(()) };
+        self.post_page(slot, blkno);
+        self.waiting.push(Waiting {
+            slot,
+            blkno,
+            tries: 1,
+        });
+        Ok(())
+    }
+
+    fn post_page(&mut self, slot: usize, blkno: u32) {
+        let lsn = self.pages.headers(blkno, &mut self.items);
+        if let Some(slot) = self.slots.get(slot) {
+            slot.set_items(&self.items);
+            slot.post(self.pid, Kind::Page, self.locator, blkno, lsn);
+        }
+        self.services.wake();
+    }
+
+    /// Wait for answers and act on them.
+    fn collect(&mut self) -> Result<(), Error> {
+        let asked = Instant::now();
+        loop {
+            let mut again = Vec::new();
+            let mut answered = false;
+            let slots = &self.slots;
+            let mut lost = false;
+            self.waiting
+                .retain(|w| match slots.get(w.slot).and_then(|s| s.answered()) {
+                    None => true,
+                    Some(answer) => {
+                        answered = true;
+                        lost |= answer == Answer::NoScan;
+                        if answer == Answer::Stale && w.tries < TRIES {
+                            again.push((w.slot, w.blkno, w.tries));
+                        }
+                        false
+                    }
+                });
+            if lost {
+                return Err(Error::ScanLost);
+            }
+            for (slot, blkno, tries) in again {
+                self.post_page(slot, blkno);
+                self.waiting.push(Waiting {
+                    slot,
+                    blkno,
+                    tries: tries + 1,
+                });
+            }
+            if answered {
+                return Ok(());
+            }
+            self.pause(asked)?;
+        }
+    }
+
+    /// Say something that is no page, and wait for the answer.
+    fn ask(&mut self, kind: Kind, blkno: u32, lsn: Lsn) -> Result<Answer, Error> {
+        let Some(slot) = self.slots.first().copied() else {
+            return Err(Error::TooManyScans);
+        };
+        slot.post(self.pid, kind, self.locator, blkno, lsn);
+        self.services.wake();
+        let asked = Instant::now();
+        loop {
+            if let Some(answer) = slot.answered() {
+                return Ok(answer);
+            }
+            self.pause(asked)?;
+        }
+    }
+
+    fn pause(&self, asked: Instant) -> Result<(), Error> {
+        if asked.elapsed() > PATIENCE {
+            return Err(Error::NoAnswer);
+        }
+        sleep(Duration::from_millis(10));
+        Ok(())
+    }
+
+    /// Keep to the configured speed.
+    fn throttle(&self, pages: i64) {
+        let Some(per_second) = guc::base_scan_pages_per_second() else {
+            return;
+        };
+        let due = Duration::from_secs_f64(pages as f64 / per_second);
+        while let Some(left) = due.checked_sub(self.started.elapsed()) {
+            sleep(
+                left.min(Duration::from_millis(100))
+                    .max(Duration::from_millis(1)),
+            );
+        }
+    }
+
+    /// Close the scan, and wait until what was read is what is applied.
+    fn end(&mut self) -> Result<(), Error> {
+        let lsn = position();
+        let blocks = self.pages.blocks();
+        let answer = self.ask(Kind::End, blocks, lsn)?;
+        self.begun = false;
+        if answer != Answer::Done {
+            return Err(Error::ScanLost);
+        }
+        let asked = Instant::now();
+        // SAFETY: set once at server start.
+        let segment = unsafe { pg_sys::wal_segment_size } as u32;
+        let applied = || self.services.applied_lsn(c"garbagemap").unwrap_or(Lsn(0));
+        while !applied().reaches(lsn, segment) {
+            self.pause(asked)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for BaseScan<'_> {
+    fn drop(&mut self) {
+        for slot in &self.slots {
+            // A scan that ends early leaves its slots, and itself, to the
+            // worker.
+            if self.begun {
+                slot.abandon(self.pid)
+            } else {
+                slot.free()
+            }
+        }
+    }
+}
+
+fn is_known(state: Option<RangeState>, blocks: u32) -> bool {
+    matches!(state, Some(RangeState::Counts(c)) if u32::from(c.first_unknown) >= blocks)
+}
+
+/// Sleep; a set latch ends it, an interrupt raises its error.
+fn sleep(time: Duration) {
+    // SAFETY: our own latch.
+    unsafe {
+        let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+        pg_sys::WaitLatch(
+            pg_sys::MyLatch,
+            events as i32,
+            time.as_millis() as core::ffi::c_long,
+            pg_sys::PG_WAIT_EXTENSION,
+        );
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    pgrx::check_for_interrupts!();
+}
+
+/// Where WAL is being written (replayed, on a standby) now.
+fn position() -> Lsn {
+    // SAFETY: both read shared memory (access/transam/xlog.c, xlogrecovery.c).
+    let lsn = unsafe {
+        if pg_sys::RecoveryInProgress() {
+            pg_sys::GetXLogReplayRecPtr(core::ptr::null_mut())
+        } else {
+            pg_sys::GetXLogInsertRecPtr()
+        }
+    };
+    // The insert position skips page headers, no record ends behind one.
+    // SAFETY: set once at server start.
+    let segment = unsafe { pg_sys::wal_segment_size } as u32;
+    let lsn = Lsn(lsn);
+    if lsn.page_offset() <= lsn.page_header_size(segment) {
+        lsn.page_start()
+    } else {
+        lsn
+    }
+}

@@ -197,6 +197,7 @@ impl Decoder {
 }
 
 /// Never out of range for positions that [`Decoder::decode`] has checked.
+#[inline]
 fn slice(bytes: &[u8], at: usize, len: usize) -> &[u8] {
     at.checked_add(len)
         .and_then(|end| bytes.get(at..end))
@@ -282,6 +283,7 @@ impl<'a> RawRecord<'a> {
         self.bytes
     }
 
+    #[inline]
     fn view(&self, b: &BlockRef) -> Block<'a> {
         let image = b.image.map(|i| Image {
             bytes: slice(self.bytes, i.at, i.len.into()),
@@ -319,12 +321,15 @@ impl Record for RawRecord<'_> {
     fn prev_lsn(&self) -> Lsn {
         self.header.prev
     }
+    #[inline]
     fn xid(&self) -> TransactionId {
         self.header.xid
     }
+    #[inline]
     fn rmid(&self) -> RmgrId {
         self.header.rmid
     }
+    #[inline]
     fn info(&self) -> u8 {
         self.header.info
     }
@@ -334,12 +339,15 @@ impl Record for RawRecord<'_> {
     fn total_len(&self) -> u32 {
         self.header.tot_len
     }
+    #[inline]
     fn main_data(&self) -> &[u8] {
         self.main_data
     }
+    #[inline]
     fn max_block_id(&self) -> Option<u8> {
         self.blocks.last().map(|b| b.id)
     }
+    #[inline]
     fn block(&self, id: u8) -> Option<Block<'_>> {
         // Most records number their blocks without gaps from 0.
         let direct = self.blocks.get(usize::from(id)).filter(|b| b.id == id);

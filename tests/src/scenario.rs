@@ -118,6 +118,10 @@ impl<'a> Play<'a> {
                     sqlstate,
                 );
             }
+            Step::In { session, database } => {
+                let opened = Session::open(self.stage.primary, database);
+                self.sessions.insert(session.clone(), opened);
+            }
             Step::Quits(session) => {
                 let pid = self.session(session).pid;
                 self.sessions.remove(session);

@@ -10,6 +10,7 @@
 //! a blocks                wait until session a waits for a lock
 //! a done                  session a's sent statement must have worked
 //! a done 40P01            ... must have failed with this SQLSTATE
+//! a in db                 open session a in another database
 //! a quits                 close the session, whatever it was at
 //! crash                   immediate stop and start
 //! restart                 fast stop and start
@@ -61,6 +62,13 @@ pub enum Step {
         session: String,
         /// The expected failure.
         sqlstate: Option<String>,
+    },
+    /// Open a session in another database.
+    In {
+        /// Session.
+        session: String,
+        /// Database.
+        database: String,
     },
     /// Close a session.
     Quits(String),
@@ -156,6 +164,10 @@ fn step(line: &str) -> Option<Step> {
         ["dead", relation, count] => Some(Step::Dead {
             relation: relation.to_owned(),
             count: count.parse().ok()?,
+        }),
+        [session, "in", database] => Some(Step::In {
+            session: session.to_owned(),
+            database: database.to_owned(),
         }),
         [session, "blocks"] => Some(Step::Blocks(session.to_owned())),
         [session, "quits"] => Some(Step::Quits(session.to_owned())),

@@ -13,8 +13,8 @@ const HEADER: usize = 24;
 
 /// `HEAPBLOCKS_PER_PAGE` of visibilitymap.c: two bits per heap block.
 const VM_BLOCKS: u64 = (PAGE - HEADER) as u64 * 4;
-/// `VISIBILITYMAP_ALL_VISIBLE` of four blocks in a byte.
-const ALL_VISIBLE: u8 = 0b0101_0101;
+/// `VISIBILITYMAP_ALL_VISIBLE` of four blocks in each byte.
+const ALL_VISIBLE: u64 = 0x5555_5555_5555_5555;
 
 /// `offsetof(FSMPageData, fp_nodes)`, `NonLeafNodesPerPage` and
 /// `SlotsPerFSMPage` of fsm_internals.h.
@@ -23,10 +23,11 @@ const FSM_INNER: usize = PAGE / 2 - 1;
 const FSM_SLOTS: u64 = (PAGE - FSM_NODES - FSM_INNER) as u64;
 /// `FSM_CAT_STEP` of freespace.c.
 const FSM_STEP: u64 = PAGE as u64 / 256;
-/// `MaxFSMRequestSize`, which is `MaxHeapTupleSize`.
-const FSM_MAX: u64 = (PAGE - HEADER - 8) as u64;
 
-const _: () = assert!(FSM_SLOTS == 4069 || PAGE != 8192);
+// The highest category means `MaxFSMRequestSize`, which is `MaxHeapTupleSize`
+// (see fsm_space_cat_to_avail). With pages of this size that is no exception.
+const _: () = assert!(PAGE == 8192 && 255 * FSM_STEP == (PAGE - HEADER - 8) as u64);
+const _: () = assert!(FSM_SLOTS == 4069);
 
 /// One fork, with its last page at hand.
 struct ForkPages<'t> {
@@ -77,19 +78,23 @@ impl<'t> AllVisible<'t> {
             let Some(page) = self.0.page(page) else {
                 continue;
             };
-            for byte in from / 4..=(to - 1) / 4 {
-                let mut bits = page[HEADER + byte] & ALL_VISIBLE;
-                if byte * 4 < from {
-                    bits &= 0xFF << (from % 4 * 2);
-                }
-                if byte * 4 + 4 > to {
-                    bits &= 0xFF >> (8 - to % 4 * 2);
-                }
-                sum += u64::from(bits.count_ones());
+            let bytes = &page[HEADER + from / 4..HEADER + to.div_ceil(4)];
+            sum += bytes.chunks(8).map(count_visible).sum::<u64>();
+            // The first and the last byte may belong to other blocks in part.
+            sum -= count_visible(&[bytes[0] & !(0xFF << (from % 4 * 2))]);
+            if to % 4 != 0 {
+                sum -= count_visible(&[bytes[bytes.len() - 1] & (0xFF << (to % 4 * 2))]);
             }
         }
         sum
     }
+}
+
+/// The all-visible bits in up to 8 bytes of the map.
+fn count_visible(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from((u64::from_le_bytes(word) & ALL_VISIBLE).count_ones())
 }
 
 /// Adds up recorded free space.
@@ -108,14 +113,7 @@ impl<'t> FreeSpace<'t> {
                 continue;
             };
             let slots = &page[FSM_NODES + FSM_INNER..][from..to];
-            // fsm_space_cat_to_avail
-            sum += slots.iter().fold(0, |sum, cat| {
-                sum + if *cat == 255 {
-                    FSM_MAX
-                } else {
-                    u64::from(*cat) * FSM_STEP
-                }
-            });
+            sum += slots.iter().map(|cat| u64::from(*cat)).sum::<u64>() * FSM_STEP;
         }
         sum
     }

@@ -1,4 +1,8 @@
 -- The functions. Those in C are in src/sql/.
+--
+-- Every operator here gets operands of exactly its own types, and every body
+-- is parsed now: no operator or function that someone else has put into the
+-- schema can take the place of what is meant.
 
 CREATE FUNCTION garbage_summary(
     rel regclass,
@@ -26,7 +30,7 @@ RETURNS SETOF record
 LANGUAGE sql VOLATILE STRICT PARALLEL SAFE
 BEGIN ATOMIC
     SELECT s.rangeno, s.freespace, s.n_tuples, s.n_dead_tuples, s.n_all_visible,
-           (s.n_dead_tuples::numeric / nullif(s.n_tuples, 0))::numeric(10,2)
+           (s.n_dead_tuples::numeric / nullif(s.n_tuples, 0)::numeric)::numeric(10,2)
     FROM garbage_summary(rel) AS s;
 END;
 
@@ -48,11 +52,12 @@ RETURNS SETOF record
 LANGUAGE sql VOLATILE STRICT PARALLEL SAFE
 BEGIN ATOMIC
     SELECT row_number() OVER (ORDER BY g.n_dead_tuples DESC, g.rangeno),
-           (percent_rank() OVER (ORDER BY g.n_dead_tuples DESC) * 100)::numeric(10,2),
+           (percent_rank() OVER (ORDER BY g.n_dead_tuples DESC)
+            * 100::double precision)::numeric(10,2),
            g.rangeno, g.freespace, g.n_tuples, g.n_dead_tuples, g.n_all_visible,
            g.dead_tuple_ratio,
-           (sum(g.n_dead_tuples) OVER (ORDER BY g.n_dead_tuples DESC) * 100
-            / nullif(sum(g.n_dead_tuples) OVER (), 0))::numeric(10,2)
+           (sum(g.n_dead_tuples) OVER (ORDER BY g.n_dead_tuples DESC) * 100::numeric
+            / nullif(sum(g.n_dead_tuples) OVER (), 0::numeric))::numeric(10,2)
     FROM gs(rel) AS g
     ORDER BY g.n_dead_tuples DESC, g.rangeno;
 END;
@@ -94,7 +99,7 @@ LANGUAGE c VOLATILE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'garbage_verify_wrapper';
 
 COMMENT ON FUNCTION garbage_verify(regclass) IS
-    'ranges in which the live map and the table differ';
+    'ranges in which the live map and the table differ; writers and what walker_wait has not seen make differences';
 
 CREATE FUNCTION garbage_map_totals(
     rel oid,

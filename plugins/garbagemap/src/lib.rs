@@ -23,6 +23,7 @@ use pgrx::prelude::*;
 
 pg_module_magic!(name = c"garbagemap", version = c"0.1.0");
 
+extension_sql_file!("../sql/guard.sql", name = "guard", bootstrap);
 extension_sql_file!("../sql/functions.sql", name = "functions");
 extension_sql_file!("../sql/views.sql", name = "views", requires = ["functions"]);
 extension_sql_file!(

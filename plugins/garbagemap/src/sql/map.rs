@@ -120,10 +120,13 @@ impl Row {
                 self.known = true;
                 self.dead += u64::from(counts.dead);
                 self.items += u64::from(counts.items);
-                self.inexact |= u64::from(counts.first_unknown) < size;
+                let exact = u64::from(counts.first_unknown) >= size;
+                self.inexact |= !exact;
                 match counts.tuples {
-                    Some(live) => self.live += u64::from(live),
-                    None => self.live_unknown = true,
+                    // Of dead tuples the known part is worth telling; of all
+                    // tuples it would only look like a small table.
+                    Some(live) if exact => self.live += u64::from(live),
+                    _ => self.live_unknown = true,
                 }
             }
             None => {

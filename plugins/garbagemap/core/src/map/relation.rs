@@ -32,7 +32,7 @@ pub struct Totals {
     pub dead: u64,
     /// Dead line pointers in what is known.
     pub items: u64,
-    /// Live tuples; `None` if some range does not know.
+    /// Live tuples; `None` if they are not known of every block.
     pub tuples: Option<u64>,
     /// Blocks in ranges that are not known whole.
     pub inexact_blocks: u64,
@@ -114,13 +114,12 @@ impl<'r> RelationMap<'r> {
                 let size = width.min(blocks - done);
                 totals.dead += u64::from(counts.dead);
                 totals.items += u64::from(counts.items);
-                totals.tuples = totals
-                    .tuples
-                    .zip(counts.tuples)
-                    .map(|(sum, n)| sum + u64::from(n));
-                if u64::from(counts.first_unknown) < size {
-                    totals.inexact_blocks += size;
-                }
+                let exact = u64::from(counts.first_unknown) >= size;
+                totals.inexact_blocks += if exact { 0 } else { size };
+                totals.tuples = match (totals.tuples, counts.tuples) {
+                    (Some(sum), Some(n)) if exact => Some(sum + u64::from(n)),
+                    _ => None,
+                };
                 done += size;
             }
         }

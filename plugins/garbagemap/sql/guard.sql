@@ -1,0 +1,1 @@
+\echo Use "CREATE EXTENSION garbagemap" to load this file. \quit

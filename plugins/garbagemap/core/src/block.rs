@@ -23,6 +23,10 @@ impl BlockMask {
         mask
     }
 
+    pub(crate) fn and(self, other: BlockMask) -> Self {
+        BlockMask(std::array::from_fn(|i| self.0[i] & other.0[i]))
+    }
+
     pub(crate) fn get(&self, b: u8) -> bool {
         self.0[b as usize / 64] >> (b % 64) & 1 != 0
     }

@@ -344,13 +344,45 @@ impl Range {
             })
     }
 
-    /// Restore what follows from the rest, after loading.
-    pub(crate) fn recount_garbage_blocks(&mut self) {
+    fn recount_garbage_blocks(&mut self) {
         let mut blocks = BlockMask::default();
         self.dead
             .iter()
             .for_each(|pos| blocks.set((pos / MAX_OFFSET) as u8, true));
         self.garbage_blocks = blocks.count();
+    }
+
+    /// Make what was loaded obey the invariants: nothing is held of blocks
+    /// that are not known.
+    pub(crate) fn forget_unknown(&mut self, blocks: u8, mem: &mut Mem) {
+        self.recount_garbage_blocks();
+        let known = self.known;
+        for b in (0..blocks).filter(|&b| !known.get(b)) {
+            self.forget_block(b, mem);
+        }
+    }
+
+    /// Add a group that was loaded. False if there is one of its transaction.
+    pub(crate) fn add_group(
+        &mut self,
+        mut group: Group,
+        blocks: u8,
+        mem: &mut Mem,
+    ) -> Result<bool, NoMemory> {
+        let Err(at) = self.find_group(group.xid) else {
+            return Ok(false);
+        };
+        for b in (0..blocks).filter(|&b| !self.known.get(b)) {
+            let (lo, hi) = span(b);
+            group.ins.clear_range(lo, hi);
+            group.del.clear_range(lo, hi);
+        }
+        let before = pending_bytes(&self.pending);
+        self.pending.try_reserve_exact(1)?;
+        mem.grew(group.heap_bytes());
+        self.pending.insert(at, group);
+        mem.changed(before, pending_bytes(&self.pending));
+        Ok(true)
     }
 
     pub(crate) fn find_group(&self, xid: TransactionId) -> Result<usize, usize> {

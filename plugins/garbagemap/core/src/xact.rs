@@ -169,9 +169,11 @@ fn spilled_bytes(touches: &Touches) -> usize {
 pub(crate) struct Ended {
     xids: Vec<TransactionId>,
     committed: Vec<u64>,
+    newest: TransactionId,
 }
 
 const ENDED_SLOTS: usize = 1 << 16;
+const RECENT: u32 = 1 << 13;
 
 impl Ended {
     pub(crate) fn record(&mut self, xid: TransactionId, committed: bool) {
@@ -180,6 +182,9 @@ impl Ended {
         }
         let slot = xid as usize % ENDED_SLOTS;
         self.xids[slot] = xid;
+        if precedes(self.newest, xid) {
+            self.newest = xid;
+        }
         let word = &mut self.committed[slot / 64];
         *word = *word & !(1 << (slot % 64)) | u64::from(committed) << (slot % 64);
     }
@@ -194,11 +199,13 @@ impl Ended {
         })
     }
 
-    /// All there are, with whether they committed.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (TransactionId, bool)> {
+    /// The latest ones, with whether they committed: what a restart is to
+    /// know. Those that still count as running are among them, as only so many
+    /// sessions can wait.
+    pub(crate) fn recent(&self) -> impl Iterator<Item = (TransactionId, bool)> {
         self.xids
             .iter()
-            .filter(|&&xid| xid != 0)
+            .filter(|&&xid| xid != 0 && self.newest.wrapping_sub(xid) < RECENT)
             .map(|&xid| (xid, self.status(xid) == Some(XidStatus::Committed)))
     }
 
@@ -238,8 +245,13 @@ impl Multixacts {
         (of == mxid && mxid != 0).then_some(updater)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (TransactionId, TransactionId)> {
-        self.slots.iter().copied().filter(|&(mxid, _)| mxid != 0)
+    /// Those a tuple can have been deleted by: the others are on tuples that
+    /// are only locked.
+    pub(crate) fn with_updater(&self) -> impl Iterator<Item = (TransactionId, TransactionId)> {
+        self.slots
+            .iter()
+            .copied()
+            .filter(|&(mxid, updater)| mxid != 0 && updater != 0)
     }
 }
 
@@ -262,7 +274,7 @@ mod tests {
         ended.record(8, false);
         assert_eq!(ended.status(7), Some(XidStatus::Committed));
         assert_eq!(ended.status(8), Some(XidStatus::Aborted));
-        assert!(ended.iter().eq([(7, true), (8, false)]));
+        assert!(ended.recent().eq([(7, true), (8, false)]));
         ended.record(7 + 65_536, false);
         assert_eq!(ended.status(7), None);
         assert_eq!(ended.status(0), None);

@@ -2,12 +2,10 @@
 //! block the ledger knows has exactly the dead tuples, dead items and tuples
 //! that its page has.
 
-mod sim;
-
+use crate::sim::server::Server;
+use crate::sim::sink::TestSink;
 use garbagemap_core::{BaseItem, BaseOutcome, Config, Ledger};
 use proptest::prelude::*;
-use sim::server::Server;
-use sim::sink::TestSink;
 use walker_wal::raw::Decoder;
 use walker_wal::{Lsn, Major, Record, RelFileLocator};
 
@@ -33,9 +31,9 @@ struct ReadPage {
 }
 
 /// The server, and a ledger that lags behind it.
-struct World {
-    server: Server,
-    ledger: Ledger<TestSink>,
+pub struct World {
+    pub server: Server,
+    pub ledger: Ledger<TestSink>,
     /// Records applied.
     applied: usize,
     scanning: [bool; 2],
@@ -43,6 +41,8 @@ struct World {
     range_blocks: u32,
     /// Compare in between, not only when all has ended.
     strict: bool,
+    /// A saved state, and the records applied by then.
+    saved: Option<(Vec<u8>, usize)>,
     /// What became of pages handed over.
     outcomes: Vec<BaseOutcome>,
     /// Blocks compared, known blocks, dead tuples among them.
@@ -57,7 +57,7 @@ fn config(range_blocks: u32) -> Config {
 }
 
 impl World {
-    fn new(major: Major, first_xid: u32, range_blocks: u32) -> World {
+    pub fn new(major: Major, first_xid: u32, range_blocks: u32) -> World {
         let mut server = Server::new(major, first_xid);
         RELS.into_iter().for_each(|rel| server.create(rel));
         World {
@@ -68,6 +68,7 @@ impl World {
             read: Vec::new(),
             range_blocks,
             strict: true,
+            saved: None,
             outcomes: Vec::new(),
             compared: (0, 0, 0),
         }
@@ -101,7 +102,7 @@ impl World {
         }
     }
 
-    fn drain(&mut self) {
+    pub fn drain(&mut self) {
         self.apply(usize::MAX);
     }
 
@@ -153,7 +154,7 @@ impl World {
         outcome
     }
 
-    fn step(&mut self, op: u8, seed: u32) {
+    pub fn step(&mut self, op: u8, seed: u32) {
         self.server.seed(seed);
         let server = &mut self.server;
         match op {
@@ -189,7 +190,13 @@ impl World {
                 self.ledger.set_max_memory(1 << 30);
                 assert_eq!(self.ledger.stats().memory_used, 0);
             }
-            117..=122 => {
+            117..=118 => {
+                let mut state = Vec::new();
+                self.ledger.save(&mut state).unwrap();
+                self.saved = Some((state, self.applied));
+            }
+            119 => self.restart(),
+            120..=125 => {
                 let n = server.random(30) as usize;
                 self.apply(n);
             }
@@ -200,6 +207,18 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The worker dies and goes on from what it saved.
+    fn restart(&mut self) {
+        let Some((state, applied)) = &self.saved else {
+            return;
+        };
+        self.ledger = Ledger::new(config(self.range_blocks), TestSink::default());
+        self.ledger.load(&mut state.as_slice()).unwrap();
+        self.applied = *applied;
+        self.scanning = [false; 2];
+        self.read.clear();
     }
 
     /// All that is written is applied.
@@ -322,11 +341,11 @@ fn majors() -> impl Strategy<Value = Major> {
 }
 
 fn steps(n: usize) -> impl Strategy<Value = Vec<(u8, u32)>> {
-    prop::collection::vec((0..126u8, any::<u32>()), 0..n)
+    prop::collection::vec((0..129u8, any::<u32>()), 0..n)
 }
 
 /// More of them with `PROPTEST_CASES=100000`.
-fn cases(default: u32) -> u32 {
+pub fn cases(default: u32) -> u32 {
     let set = std::env::var("PROPTEST_CASES").ok();
     set.and_then(|n| n.parse().ok()).unwrap_or(default)
 }
@@ -376,22 +395,7 @@ fn histories_are_rich() {
     for history in 0..60u64 {
         let major = [Major::V15, Major::V18][history as usize % 2];
         let mut world = World::new(major, 700, 4);
-        let mut state = history * 2 + 1;
-        let mut next = |n: u64| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) % n
-        };
-        for i in 0..700 {
-            if i == 100 {
-                world.applied = world.server.wal.len();
-                world.server.stop_lingering();
-            }
-            let op = next(if i < 100 { 100 } else { 126 }) as u8;
-            let seed = next(1 << 31) as u32;
-            world.step(op, seed);
-        }
+        run(&mut world, history, 700);
         world.finish();
         outcomes.append(&mut world.outcomes);
         compared += world.compared.0;
@@ -402,9 +406,29 @@ fn histories_are_rich() {
     let count = |outcome| outcomes.iter().filter(|o| **o == outcome).count();
     let facts = (compared, known, dead, checked);
     assert!(known > compared / 4 && known < compared, "{facts:?}");
-    assert!(dead > 3000 && checked > 1000, "{facts:?}");
+    assert!(dead > 3000 && checked > 300, "{facts:?}");
     use BaseOutcome::*;
     let counts = [Known, Applied, Ahead, Stale].map(count);
     assert!(counts.into_iter().all(|n| n > 0), "{counts:?} {facts:?}");
     assert_eq!(count(Undecided), 0);
+}
+
+/// A history of random steps, the first 100 of them before the ledger begins.
+pub fn run(world: &mut World, seed: u64, steps: u32) {
+    let mut state = seed * 2 + 1;
+    let mut next = |n: u64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % n
+    };
+    for i in 0..steps {
+        if i == 100 {
+            world.applied = world.server.wal.len();
+            world.server.stop_lingering();
+        }
+        let op = next(if i < 100 { 100 } else { 129 }) as u8;
+        let seed = next(1 << 31) as u32;
+        world.step(op, seed);
+    }
 }

@@ -1,0 +1,228 @@
+//! Reading a state, which may be anything.
+
+use std::io::Read;
+
+use super::codec::{decode_counts, decode_set};
+use super::{FRAME_BYTES, Item, LoadError, MAGIC, VERSION};
+use crate::block::{BlockMask, MAX_OFFSET};
+use crate::ledger::Ledger;
+use crate::normal::Normal;
+use crate::range::{Group, Range};
+use crate::xact::{Ended, Multixacts, special_xid};
+use crate::{MAX_RANGE_BLOCKS, Sink};
+
+/// Where in the state the reader is.
+#[derive(Default)]
+struct Place {
+    /// Items read.
+    items: u64,
+    /// The relation that ranges belong to.
+    rel: Option<u32>,
+    /// The range that groups belong to.
+    rangeno: Option<u32>,
+    ended: bool,
+}
+
+fn corrupt<T>(what: &'static str) -> Result<T, LoadError> {
+    Err(LoadError::Corrupt(what))
+}
+
+impl<S: Sink> Ledger<S> {
+    /// Take over a saved state in place of what the ledger knows, and publish
+    /// it. After an error the ledger knows nothing.
+    pub fn load(&mut self, from: &mut impl Read) -> Result<(), LoadError> {
+        self.forget_everything();
+        let result = self.load_frames(from);
+        if result.is_err() {
+            self.forget_everything();
+        }
+        result
+    }
+
+    fn forget_everything(&mut self) {
+        self.mark_all_unknown();
+        self.ended = Ended::default();
+        self.multixacts = Multixacts::default();
+    }
+
+    fn load_frames(&mut self, from: &mut impl Read) -> Result<(), LoadError> {
+        let mut frame = Vec::new();
+        frame
+            .try_reserve_exact(FRAME_BYTES)
+            .map_err(crate::NoMemory::from)?;
+        frame.resize(FRAME_BYTES, 0);
+        let mut place = Place::default();
+        loop {
+            let mut len = [0; 4];
+            from.read_exact(&mut len)?;
+            let Some(bytes) = frame.get_mut(..u32::from_le_bytes(len) as usize) else {
+                return corrupt("frame length");
+            };
+            if bytes.is_empty() {
+                return if place.ended { Ok(()) } else { corrupt("end") };
+            }
+            from.read_exact(bytes)?;
+            let mut rest: &[u8] = bytes;
+            while !rest.is_empty() {
+                let (item, more) = match postcard::take_from_bytes::<Item<'_>>(rest) {
+                    Ok(read) => read,
+                    Err(_) if place.items == 0 => return Err(LoadError::Foreign),
+                    Err(_) => return corrupt("item"),
+                };
+                rest = more;
+                if place.ended {
+                    return corrupt("item behind the end");
+                }
+                self.load_item(item, &mut place)?;
+                place.items += 1;
+            }
+        }
+    }
+
+    fn load_item(&mut self, item: Item<'_>, place: &mut Place) -> Result<(), LoadError> {
+        if (place.items == 0) != matches!(item, Item::Header { .. }) {
+            return Err(LoadError::Foreign);
+        }
+        match item {
+            Item::Header {
+                magic,
+                version,
+                range_blocks,
+                wal_minimal,
+            } => {
+                if (magic, version) != (MAGIC, VERSION) {
+                    return Err(LoadError::Foreign);
+                }
+                if range_blocks != self.geo.range_blocks() {
+                    return Err(LoadError::RangeBlocks(range_blocks));
+                }
+                self.wal_minimal = wal_minimal;
+            }
+            Item::Relation {
+                locator,
+                known_from,
+                last_touch,
+            } => {
+                if self.rels.find(locator).is_some() {
+                    return corrupt("relation");
+                }
+                let idx = self.open(locator).ok_or(crate::NoMemory)?;
+                if let Some(rel) = self.rels.get_mut(idx) {
+                    rel.last_touch = last_touch;
+                }
+                if let Some(blkno) = known_from {
+                    self.set_known_from(idx, blkno);
+                }
+                (place.rel, place.rangeno) = (Some(idx), None);
+            }
+            Item::Range {
+                rangeno,
+                known,
+                dead,
+                items,
+                normal,
+            } => {
+                let Some(idx) = place.rel else {
+                    return corrupt("place of a range");
+                };
+                let parts = (BlockMask(known), dead, items, normal);
+                self.load_range(idx, rangeno, parts)?;
+                place.rangeno = Some(rangeno);
+                self.enforce_limit();
+            }
+            Item::Group { xid, ins, del } => {
+                let (Some(idx), Some(rangeno)) = (place.rel, place.rangeno) else {
+                    return corrupt("place of a group");
+                };
+                let limit = self.limit();
+                let (Some(ins), Some(del)) = (decode_set(ins, limit)?, decode_set(del, limit)?)
+                else {
+                    return corrupt("set");
+                };
+                self.load_group(idx, rangeno, Group { xid, ins, del })?;
+                self.enforce_limit();
+            }
+            Item::Ended { xid, committed } => self.ended.record(xid, committed),
+            Item::Multixact { mxid, updater } => self.multixacts.record(mxid, updater),
+            Item::End { items } => {
+                if items != place.items {
+                    return corrupt("number of items");
+                }
+                place.ended = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Positions of a range are below this.
+    fn limit(&self) -> u16 {
+        u16::from(self.geo.range_blocks()) * MAX_OFFSET
+    }
+
+    fn load_range(
+        &mut self,
+        idx: u32,
+        rangeno: u32,
+        (known, dead, items, normal): (BlockMask, &[u8], &[u8], &[u8]),
+    ) -> Result<(), LoadError> {
+        let blocks = self.geo.range_blocks();
+        if known
+            .and(BlockMask::from(blocks, MAX_RANGE_BLOCKS as u8))
+            .count()
+            > 0
+        {
+            return corrupt("set of known blocks");
+        }
+        if rangeno > self.geo.split(u32::MAX).0 {
+            return corrupt("range number");
+        }
+        let (Some(dead), Some(items)) = (
+            decode_set(dead, self.limit())?,
+            decode_set(items, self.limit())?,
+        ) else {
+            return corrupt("set");
+        };
+        let mut counts = [0; MAX_RANGE_BLOCKS as usize];
+        let Some(n) = decode_counts(normal, &mut counts) else {
+            return corrupt("counts");
+        };
+        // Memory may have been short meanwhile, and the relation gone.
+        let Some(rel) = self.rels.get_mut(idx) else {
+            return Ok(());
+        };
+        if rel.ranges.contains_key(&rangeno) {
+            return corrupt("range");
+        }
+        let counts = counts[..n].iter().copied();
+        let counted = Normal::from_raw(blocks, counts, &mut self.mem)?;
+        let Some(mut normal) = counted else {
+            return corrupt("counts");
+        };
+        if !self.geo.count_tuples {
+            normal.drop_counts(&mut self.mem);
+        }
+        let mut range = Range::new(known, normal);
+        self.mem.grew(dead.heap_bytes() + items.heap_bytes());
+        (range.dead, range.items) = (dead, items);
+        range.forget_unknown(blocks, &mut self.mem);
+        rel.add_range(rangeno, range, &mut self.mem)?;
+        self.show(idx, rangeno);
+        Ok(())
+    }
+
+    fn load_group(&mut self, idx: u32, rangeno: u32, group: Group) -> Result<(), LoadError> {
+        let (xid, blocks) = (group.xid, self.geo.range_blocks());
+        if special_xid(xid).is_some() {
+            return corrupt("transaction");
+        }
+        let rel = self.rels.get_mut(idx);
+        let Some(range) = rel.and_then(|rel| rel.ranges.get_mut(&rangeno)) else {
+            return Ok(());
+        };
+        if !range.add_group(group, blocks, &mut self.mem)? {
+            return corrupt("group");
+        }
+        self.note(idx, rangeno, xid)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,8 @@
+//! Tests of the ledger from outside: records in, counters out.
+
+mod hostile;
+mod limits;
+mod model;
+mod scenarios;
+mod sim;
+mod state;

@@ -49,6 +49,13 @@ typedef void (*WalkerGap_cb) (XLogRecPtr from, XLogRecPtr to);
 typedef void (*WalkerTimeline_cb) (TimeLineID tli, XLogRecPtr lsn);
 typedef void (*WalkerPoll_cb) (XLogRecPtr lsn);
 
+/* A record callback for a resource manager by its registered name. */
+typedef struct WalkerNamedRmgr
+{
+	const char *name;
+	WalkerRecord_cb callback;
+} WalkerNamedRmgr;
+
 typedef struct WalkerCallbacks
 {
 	/* Called once, before the first record. */
@@ -94,6 +101,15 @@ typedef struct WalkerCallbacks
 	 * second, and at least every few hundred records.
 	 */
 	WalkerPoll_cb poll_cb;
+
+	/*
+	 * By the name under which a resource manager is registered, for custom
+	 * ones: their number is a local choice. An array that ends with a NULL
+	 * name and outlives the call of _PG_walker_plugin_init. A callback by
+	 * number wins. Case does not matter; a name that is not registered is a
+	 * warning in the log.
+	 */
+	const WalkerNamedRmgr *rmgr_by_name;
 } WalkerCallbacks;
 
 /* The other spelling that was in use. */

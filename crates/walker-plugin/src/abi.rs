@@ -18,6 +18,17 @@ pub const SERVICES_RENDEZVOUS: &core::ffi::CStr = c"walker_services";
 /// the call.
 pub type RecordCallback = unsafe extern "C-unwind" fn(record: *mut pg_sys::XLogReaderState);
 
+/// A record callback for a resource manager by its registered name
+/// (`WalkerNamedRmgr`).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct NamedRmgr {
+    /// The name; NULL ends an array of these.
+    pub name: *const c_char,
+    /// The callback.
+    pub callback: Option<RecordCallback>,
+}
+
 /// The table a plugin fills in `_PG_walker_plugin_init`. Walker zeroes it
 /// before the call; every member is optional.
 #[repr(C)]
@@ -54,6 +65,10 @@ pub struct WalkerCallbacks {
     /// Called between records: at every wake-up of the worker and at least
     /// every few hundred records. `lsn` is the end of the last record.
     pub poll_cb: Option<unsafe extern "C-unwind" fn(lsn: u64)>,
+    /// By registered name, for custom resource managers, whose numbers are a
+    /// local choice. NULL, or an array that ends with a NULL name and lives as
+    /// long as the library. A callback by number wins.
+    pub rmgr_by_name: *const NamedRmgr,
 }
 
 /// What `_PG_walker_plugin_abi` returns.

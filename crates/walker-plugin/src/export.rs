@@ -5,7 +5,7 @@
 //! and errors into an ereport inside the plugin's own library
 //! (`pgrx_extern_c_guard`); walker catches that as it catches any ERROR.
 
-use crate::abi::{ABI_VERSION, WalkerCallbacks, WalkerPluginAbi};
+use crate::abi::{ABI_VERSION, NamedRmgr, WalkerCallbacks, WalkerPluginAbi};
 use crate::plugin::Plugin;
 use crate::record::WalRecord;
 use core::cell::UnsafeCell;
@@ -137,6 +137,18 @@ pub unsafe fn fill_callbacks<P: Instance>(table: *mut WalkerCallbacks) {
     table.gap_cb = Some(gap::<P>);
     table.timeline_cb = Some(timeline::<P>);
     table.poll_cb = Some(poll::<P>);
+    if !P::CUSTOM_RMGRS.is_empty() {
+        let named = P::CUSTOM_RMGRS.iter().map(|name| NamedRmgr {
+            name: name.as_ptr(),
+            callback: Some(record::<P>),
+        });
+        let end = NamedRmgr {
+            name: core::ptr::null(),
+            callback: None,
+        };
+        // Walker reads it while the library is loaded, which is for good.
+        table.rmgr_by_name = named.chain([end]).collect::<Vec<_>>().leak().as_ptr();
+    }
 }
 
 /// The ABI this SDK was built with.

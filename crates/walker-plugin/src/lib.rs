@@ -17,8 +17,8 @@ pub mod sql;
 pub mod state;
 
 pub use abi::{
-    ABI_VERSION, RecordCallback, RecordId, SERVICES_RENDEZVOUS, WalkerCallbacks, WalkerPluginAbi,
-    WalkerServices,
+    ABI_VERSION, NamedRmgr, RecordCallback, RecordId, SERVICES_RENDEZVOUS, WalkerCallbacks,
+    WalkerPluginAbi, WalkerServices,
 };
 pub use area::SharedArea;
 #[doc(hidden)]

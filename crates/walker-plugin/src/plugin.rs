@@ -1,6 +1,7 @@
 //! What a plugin in Rust implements.
 
 use crate::record::WalRecord;
+use core::ffi::CStr;
 use pgrx::pg_sys::panic::ErrorReport;
 use walker_wal::{Lsn, RmgrId, TimeLineId};
 
@@ -19,6 +20,10 @@ pub trait Plugin: Sized + 'static {
 
     /// Resource managers whose records are delivered.
     const RMGRS: RmgrSet;
+
+    /// Custom resource managers whose records are delivered, too, by the names
+    /// under which extensions register them.
+    const CUSTOM_RMGRS: &'static [&'static CStr] = &[];
 
     /// Build the plugin, before the first record.
     fn startup() -> Result<Self, Self::Error>;

@@ -29,8 +29,23 @@ pub mod raw {
         );
         /// `access/transam/xlogutils.c`
         pub fn wal_segment_close(state: *mut pg_sys::XLogReaderState);
+        /// `utils/misc/timeout.c`, which pgrx does not bind.
+        pub fn RegisterTimeout(id: c_int, handler: unsafe extern "C-unwind" fn()) -> c_int;
+        /// `utils/misc/timeout.c`
+        pub fn enable_timeout_every(id: c_int, first: pg_sys::TimestampTz, delay_ms: c_int);
+        /// `utils/misc/timeout.c`
+        pub fn disable_timeout(id: c_int, keep_indicator: bool);
+        /// `utils/adt/timestamp.c`, for signal handlers.
+        pub fn GetCurrentTimestamp() -> pg_sys::TimestampTz;
     }
 }
+
+/// `USER_TIMEOUT` of utils/timeout.h: "the next free ID, please".
+pub const USER_TIMEOUT: c_int = if cfg!(any(feature = "pg17", feature = "pg18")) {
+    13
+} else {
+    12
+};
 
 /// Install a signal handler.
 ///

@@ -4,6 +4,7 @@ use core::ffi::{CStr, c_char, c_void};
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::prelude::*;
 use std::ffi::CString;
+use std::time::Duration;
 
 /// Most plugins at once; sizes the status in shared memory.
 pub const MAX_PLUGINS: usize = 16;
@@ -13,6 +14,8 @@ pub const MAX_NAME: usize = 63;
 static PLUGINS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static SHARED_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(64);
 static FLUSH_WAL: GucSetting<i32> = GucSetting::<i32>::new(256);
+static MAX_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(0);
+static RESTART_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5);
 
 /// Define the settings. Only while libraries are preloaded.
 pub fn init() {
@@ -52,6 +55,26 @@ pub fn init() {
         GucContext::Sighup,
         GucFlags::UNIT_MB,
     );
+    GucRegistry::define_int_guc(
+        c"walker.max_memory",
+        c"Sets the private memory beyond which the worker restarts.",
+        c"A guard against plugins that leak. 0 sets no limit.",
+        &MAX_MEMORY,
+        0,
+        i32::MAX / 2,
+        GucContext::Sighup,
+        GucFlags::UNIT_MB,
+    );
+    GucRegistry::define_int_guc(
+        c"walker.restart_interval",
+        c"Sets the time after which a worker that failed is started again.",
+        c"",
+        &RESTART_INTERVAL,
+        1,
+        3600,
+        GucContext::Postmaster,
+        GucFlags::UNIT_S,
+    );
     // SAFETY: all settings with the prefix are defined above.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"walker".as_ptr()) };
 }
@@ -71,6 +94,17 @@ pub fn shared_memory() -> usize {
 /// Bytes of WAL between two flushes of plugin state.
 pub fn flush_wal() -> u64 {
     u64::try_from(FLUSH_WAL.get()).unwrap_or(1) * 1024 * 1024
+}
+
+/// Bytes of private memory beyond which the worker restarts.
+pub fn max_memory() -> Option<u64> {
+    let megabytes = u64::try_from(MAX_MEMORY.get()).unwrap_or(0);
+    (megabytes > 0).then_some(megabytes * 1024 * 1024)
+}
+
+/// How long the postmaster waits before it starts the worker again.
+pub fn restart_interval() -> Duration {
+    Duration::from_secs(u64::try_from(RESTART_INTERVAL.get()).unwrap_or(5))
 }
 
 /// Split and check a list of plugin names. The error is the detail to show.

@@ -9,8 +9,10 @@
 
 mod compat;
 mod guc;
+mod memory;
 mod plugin;
 mod reader;
+mod rmgr;
 mod services;
 mod shared;
 mod sql;

@@ -4,12 +4,14 @@
 //! its callbacks there are only frames without destructors, so that an ERROR
 //! may jump over them (see pg_guard_ffi_boundary); nothing here may panic.
 
+use super::current;
+use super::stats::{BatchStats, add};
 use super::table::{Call, DispatchTable};
 use crate::compat::raw;
 use crate::guc::MAX_PLUGINS;
+use crate::memory;
 use crate::reader::{NoRecord, Reader, history};
 use core::ffi::c_char;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use pgrx::prelude::*;
 use std::time::Instant;
 use walker_plugin::wal::Lsn;
@@ -18,83 +20,6 @@ use walker_plugin::wal::Lsn;
 const BATCH: u32 = 512;
 /// One in this many records is timed.
 const SAMPLE: u32 = 64;
-
-/// Which callback is running; for the report when it does not come back.
-pub mod current {
-    use super::*;
-
-    const NONE: u32 = u32::MAX;
-    static PLUGIN: AtomicU32 = AtomicU32::new(NONE);
-    static LSN: AtomicU64 = AtomicU64::new(0);
-    static RMID: AtomicU32 = AtomicU32::new(NONE);
-    static CALLBACK: AtomicU32 = AtomicU32::new(0);
-
-    /// The callbacks that take no record.
-    pub const NAMES: [&str; 8] = [
-        "record",
-        "startup",
-        "start_lsn",
-        "flush",
-        "gap",
-        "timeline",
-        "poll",
-        "shutdown",
-    ];
-
-    /// A running callback.
-    #[derive(Clone, Copy)]
-    pub struct Running {
-        /// Index of the plugin.
-        pub plugin: u32,
-        /// Begin of the record, or the position.
-        pub lsn: Lsn,
-        /// Resource manager of the record.
-        pub rmid: Option<u8>,
-        /// Its name.
-        pub callback: &'static str,
-    }
-
-    #[inline]
-    pub(super) fn record(plugin: u32, lsn: u64, rmid: u8) {
-        PLUGIN.store(plugin, Relaxed);
-        LSN.store(lsn, Relaxed);
-        RMID.store(u32::from(rmid), Relaxed);
-        CALLBACK.store(0, Relaxed);
-    }
-
-    /// A callback that takes no record begins.
-    pub fn enter(plugin: u32, callback: u32, lsn: Lsn) {
-        LSN.store(lsn.0, Relaxed);
-        RMID.store(NONE, Relaxed);
-        CALLBACK.store(callback, Relaxed);
-        PLUGIN.store(plugin, Relaxed);
-    }
-
-    /// The callback came back.
-    #[inline]
-    pub fn leave() {
-        PLUGIN.store(NONE, Relaxed);
-    }
-
-    /// The callback that is running, or that did not come back.
-    pub fn running() -> Option<Running> {
-        let plugin = PLUGIN.load(Relaxed);
-        (plugin != NONE).then(|| Running {
-            plugin,
-            lsn: Lsn(LSN.load(Relaxed)),
-            rmid: u8::try_from(RMID.load(Relaxed)).ok(),
-            callback: NAMES
-                .get(CALLBACK.load(Relaxed) as usize)
-                .copied()
-                .unwrap_or("?"),
-        })
-    }
-
-    /// Whether a plugin's code is running; safe in a signal handler.
-    pub fn in_plugin() -> bool {
-        PLUGIN.load(Relaxed) != NONE
-    }
-}
 
 /// Why a batch ended.
 pub enum BatchEnd {
@@ -106,40 +31,6 @@ pub enum BatchEnd {
     Interrupted,
     /// No record came.
     NoRecord(NoRecord),
-}
-
-/// Counters of one resource manager within a batch.
-#[derive(Clone, Copy, Default)]
-pub struct Counts {
-    /// Records.
-    pub records: u64,
-    /// Bytes, images included.
-    pub bytes: u64,
-    /// Bytes of images.
-    pub fpi_bytes: u64,
-}
-
-/// What a batch counted.
-pub struct BatchStats {
-    /// By resource manager ID.
-    pub rmgrs: [Counts; 256],
-    /// Records delivered, by plugin.
-    pub delivered: [u64; MAX_PLUGINS],
-    /// Nanoseconds in callbacks, by plugin, scaled up from the sample.
-    pub time_ns: [u64; MAX_PLUGINS],
-    sample: u32,
-}
-
-impl BatchStats {
-    /// All zero.
-    pub fn new() -> Box<BatchStats> {
-        Box::new(BatchStats {
-            rmgrs: [Counts::default(); 256],
-            delivered: [0; MAX_PLUGINS],
-            time_ns: [0; MAX_PLUGINS],
-            sample: 0,
-        })
-    }
 }
 
 /// What a batch needs besides reader and table.
@@ -166,7 +57,7 @@ pub fn run_batch(
     reader: &mut Reader,
     table: &DispatchTable,
     input: &BatchInput<'_>,
-    stats: &mut BatchStats,
+    stats: &BatchStats,
 ) -> BatchEnd {
     let mut end = reader.end().0;
     let state = reader.raw();
@@ -196,7 +87,7 @@ unsafe fn batch(
     state: *mut pg_sys::XLogReaderState,
     table: &DispatchTable,
     input: &BatchInput<'_>,
-    stats: &mut BatchStats,
+    stats: &BatchStats,
     end: *mut u64,
 ) -> RawEnd {
     for _ in 0..BATCH {
@@ -214,12 +105,12 @@ unsafe fn batch(
             return RawEnd::EndOfWal;
         }
         let mut message: *mut c_char = core::ptr::null_mut();
-        // SAFETY: XLogReadRecord either returns a record that stays valid
-        // until the next call, or NULL and perhaps a message.
         #[allow(
             ffi_unwind_calls,
             reason = "the caller is inside pg_guard_ffi_boundary"
         )]
+        // SAFETY: XLogReadRecord either returns a record that stays valid
+        // until the next call, or NULL and perhaps a message.
         let header = unsafe { raw::XLogReadRecord(state, &mut message) };
         if header.is_null() {
             return RawEnd::NoRecord(message);
@@ -227,6 +118,7 @@ unsafe fn batch(
         // SAFETY: a record was read, so state->record is set.
         unsafe {
             *end = (*state).EndRecPtr;
+            current::read_to(*end);
             deliver(state, table, input, stats);
         }
     }
@@ -242,21 +134,22 @@ unsafe fn deliver(
     state: *mut pg_sys::XLogReaderState,
     table: &DispatchTable,
     input: &BatchInput<'_>,
-    stats: &mut BatchStats,
+    stats: &BatchStats,
 ) {
     // SAFETY: XLogReadRecord set it.
     let record = unsafe { &*(*state).record };
     let (lsn, end, rmid) = (record.lsn, record.next_lsn, record.header.xl_rmid);
     if lsn >= input.count_from.0 {
-        let counts = &mut stats.rmgrs[usize::from(rmid)];
-        counts.records += 1;
-        counts.bytes += u64::from(record.header.xl_tot_len);
+        let counts = &stats.rmgrs[usize::from(rmid)];
+        add(&counts.records, 1);
+        add(&counts.bytes, u64::from(record.header.xl_tot_len));
         if record.max_block_id >= 0 {
-            counts.fpi_bytes += fpi_bytes(record);
+            add(&counts.fpi_bytes, fpi_bytes(record));
         }
     }
-    stats.sample = stats.sample.wrapping_add(1);
-    let timed = stats.sample.is_multiple_of(SAMPLE);
+    let seen = stats.seen.get().wrapping_add(1);
+    stats.seen.set(seen);
+    let timed = seen.is_multiple_of(SAMPLE);
     for call in table.calls(rmid) {
         let Some(position) = input.positions.get(call.plugin as usize) else {
             continue;
@@ -281,17 +174,17 @@ unsafe fn deliver_to(
     rmid: u8,
     timed: bool,
     context: pg_sys::MemoryContext,
-    stats: &mut BatchStats,
+    stats: &BatchStats,
 ) {
-    let started = timed.then(Instant::now);
+    let started = timed.then(|| (memory::before(), Instant::now()));
     current::record(call.plugin, lsn, rmid);
-    // SAFETY: the callback is the plugin's own, guarded against panics; a
-    // longjmp from it lands in run_batch. What it left in the per-record
-    // context is freed at once.
     #[allow(
         ffi_unwind_calls,
         reason = "the caller is inside pg_guard_ffi_boundary"
     )]
+    // SAFETY: the callback is the plugin's own, guarded against panics; a
+    // longjmp from it lands in run_batch. What it left in the per-record
+    // context is freed at once.
     unsafe {
         // Only for the callback: the XLogReader allocates its buffers, and
         // records that are too large for them, in the current context.
@@ -303,11 +196,14 @@ unsafe fn deliver_to(
         }
     }
     current::leave();
-    if let Some(delivered) = stats.delivered.get_mut(call.plugin as usize) {
-        *delivered += 1;
+    let plugin = call.plugin as usize;
+    if let Some(delivered) = stats.delivered.get(plugin) {
+        add(delivered, 1);
     }
-    if let (Some(started), Some(time)) = (started, stats.time_ns.get_mut(call.plugin as usize)) {
-        *time += started.elapsed().as_nanos() as u64 * u64::from(SAMPLE);
+    if let (Some((before, started)), Some(time)) = (started, stats.time_ns.get(plugin)) {
+        let nanos = started.elapsed().as_nanos() as u64;
+        add(time, nanos * u64::from(SAMPLE));
+        memory::after(call.plugin, before);
     }
 }
 

@@ -3,11 +3,12 @@
 //! The server checks the module magic, we check the ABI, and nothing of the
 //! plugin is called before both. Whatever is wrong stays with this plugin.
 
+use crate::rmgr;
 use core::ffi::{CStr, c_void};
 use libloading::os::unix::Library;
 use pgrx::prelude::*;
 use std::ffi::CString;
-use walker_plugin::{ABI_VERSION, WalkerCallbacks, WalkerPluginAbi};
+use walker_plugin::{ABI_VERSION, RecordCallback, WalkerCallbacks, WalkerPluginAbi};
 
 /// Size of the original table: six callbacks.
 const ORIGINAL_SIZE: usize = 6 * size_of::<usize>();
@@ -22,6 +23,8 @@ pub struct LoadedPlugin {
     pub abi_version: u32,
     /// Its callbacks; members it does not know are `None`.
     pub callbacks: Box<WalkerCallbacks>,
+    /// Those it gave by registered name, with the ID each name has here.
+    pub named: Vec<(u8, RecordCallback)>,
 }
 
 /// Why a plugin cannot be used.
@@ -97,8 +100,7 @@ pub fn load(name: &str) -> Result<LoadedPlugin, LoadError> {
         });
     }
 
-    // SAFETY: all members are optional functions, for which zero is None.
-    let mut callbacks = unsafe { Box::<WalkerCallbacks>::new_zeroed().assume_init() };
+    let mut callbacks = empty_table();
     let table: *mut WalkerCallbacks = &mut *callbacks;
     // A plugin of the original contract may have been compiled with a table
     // that ends after six members, but never one that is longer than ours.
@@ -124,8 +126,7 @@ pub fn load(name: &str) -> Result<LoadedPlugin, LoadError> {
             callbacks.smgr_cb,
         ];
         let startup_cb = callbacks.startup_cb;
-        // SAFETY: as above.
-        callbacks = unsafe { Box::<WalkerCallbacks>::new_zeroed().assume_init() };
+        callbacks = empty_table();
         callbacks.startup_cb = startup_cb;
         [
             callbacks.heap_cb,
@@ -135,12 +136,51 @@ pub fn load(name: &str) -> Result<LoadedPlugin, LoadError> {
             callbacks.smgr_cb,
         ] = five;
     }
+    let named = resolve_names(name, &callbacks);
     Ok(LoadedPlugin {
         name: cname,
         library: path,
         abi_version,
         callbacks,
+        named,
     })
+}
+
+fn empty_table() -> Box<WalkerCallbacks> {
+    // SAFETY: all members are optional functions, for which zero is None, or
+    // pointers.
+    Box::new(unsafe { core::mem::zeroed() })
+}
+
+/// Find the IDs of the resource managers that a plugin named.
+fn resolve_names(plugin: &str, callbacks: &WalkerCallbacks) -> Vec<(u8, RecordCallback)> {
+    let mut found = Vec::new();
+    let mut next = callbacks.rmgr_by_name;
+    // SAFETY: the contract of the member: NULL, or an array whose last element
+    // has a NULL name.
+    while let Some(entry) = unsafe { next.as_ref() }.filter(|e| !e.name.is_null()) {
+        // SAFETY: a C string of the plugin's library; and there is at least
+        // one more element behind one with a name.
+        let name = unsafe {
+            next = next.add(1);
+            CStr::from_ptr(entry.name)
+        };
+        match (rmgr::find(name), entry.callback) {
+            (Some(id), Some(callback)) => found.push((id, callback)),
+            (_, None) => {}
+            (None, _) => ereport!(
+                WARNING,
+                PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+                format!(
+                    "walker plugin \"{plugin}\" asks for resource manager \"{}\", \
+                     which is not registered",
+                    name.to_string_lossy()
+                ),
+                "The extension that registers it must be in shared_preload_libraries."
+            ),
+        }
+    }
+    found
 }
 
 /// Load the library as the server loads any extension library: along
@@ -174,7 +214,7 @@ fn open(name: &CStr) -> Result<*mut c_void, LoadError> {
 }
 
 /// The message of a caught error, with its detail.
-pub(super) fn message_of(error: &pg_sys::panic::CaughtError) -> String {
+pub fn message_of(error: &pg_sys::panic::CaughtError) -> String {
     use pg_sys::panic::CaughtError::{ErrorReport, PostgresError, RustPanic};
     let report = match error {
         PostgresError(report)

@@ -1,8 +1,10 @@
 //! Plugins: loading their libraries, their callback tables, dispatch.
 
+pub mod current;
 pub mod dispatch;
 mod load;
+pub mod stats;
 mod table;
 
-pub use load::{LoadedPlugin, load};
+pub use load::{LoadedPlugin, load, message_of};
 pub use table::DispatchTable;

@@ -49,10 +49,13 @@ impl DispatchTable {
     }
 }
 
-/// A plugin's callback for a resource manager: by number, else by name.
+/// A plugin's callback for a resource manager: by number, else by registered
+/// name, else by the member with its name.
 fn callback_for(plugin: &LoadedPlugin, rmid: RmgrId) -> Option<RecordCallback> {
     let table = &plugin.callbacks;
-    table.rmgr_cb[usize::from(rmid.0)].or(match rmid {
+    let by_number = table.rmgr_cb[usize::from(rmid.0)];
+    let by_name = || plugin.named.iter().find(|(id, _)| *id == rmid.0);
+    by_number.or_else(|| by_name().map(|n| n.1)).or(match rmid {
         RmgrId::HEAP => table.heap_cb,
         RmgrId::HEAP2 => table.heap2_cb,
         RmgrId::XLOG => table.xlog_cb,

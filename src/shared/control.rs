@@ -115,8 +115,42 @@ pub struct PluginStatus {
     pub last_error: Text<512>,
     /// The record at which it happened.
     pub last_error_lsn: AtomicU64,
-    /// Failures in a row at `last_error_lsn`.
+    /// Failures in a row at `last_error_lsn`, or in one callback without a
+    /// record.
     pub failures: AtomicU32,
+    /// The callback of the last failure.
+    pub failed_callback: AtomicU32,
+    /// Failures at any position, each soon after the worker had started.
+    pub streak: AtomicU32,
+}
+
+impl PluginStatus {
+    /// The numbers that belong to the plugin, whichever row it stands in.
+    fn numbers(&self) -> [&AtomicU64; 7] {
+        [
+            &self.start_lsn,
+            &self.applied_lsn,
+            &self.durable_lsn,
+            &self.records,
+            &self.time_ns,
+            &self.errors,
+            &self.last_error_lsn,
+        ]
+    }
+
+    /// Failures are forgotten: the plugin gets a new try.
+    pub fn forgive(&self) {
+        self.failures.store(0, Relaxed);
+        self.streak.store(0, Relaxed);
+    }
+}
+
+/// A row of [`PluginStatus`] on its way to another place in the list.
+pub struct SavedStatus {
+    /// The plugin's name.
+    pub name: String,
+    last_error: String,
+    numbers: [u64; 7],
 }
 
 /// Counters of one resource manager.
@@ -169,8 +203,19 @@ pub struct Control {
     pub gap_to: AtomicU64,
     /// How many there were.
     pub gaps: AtomicU64,
+    /// The replication slot the worker holds, empty for none.
+    pub slot: Text<64>,
     /// Set by `walker_restart()`.
     pub restart_requested: AtomicU32,
+
+    /// Index of a plugin whose callback has been running for a while,
+    pub running_plugin: AtomicU32,
+    /// which callback it is,
+    pub running_callback: AtomicU32,
+    /// at which position,
+    pub running_lsn: AtomicU64,
+    /// and since when; 0 if there is none.
+    pub running_since: AtomicI64,
 
     /// Number of plugins in `plugins`.
     pub n_plugins: AtomicU32,
@@ -221,6 +266,30 @@ impl Control {
     pub fn configured(&self) -> &[PluginStatus] {
         let n = (self.n_plugins.load(Relaxed) as usize).min(MAX_PLUGINS);
         &self.plugins[..n]
+    }
+
+    /// What is known of the configured plugins.
+    pub fn save_status(&self) -> Vec<SavedStatus> {
+        let save = |p: &PluginStatus| SavedStatus {
+            name: self.text(&p.name),
+            last_error: self.text(&p.last_error),
+            numbers: p.numbers().map(|n| n.load(Relaxed)),
+        };
+        self.configured().iter().map(save).collect()
+    }
+
+    /// Make a row that of the named plugin: with what is known of it, or new.
+    pub fn set_status(&self, row: &PluginStatus, name: &str, saved: Option<&SavedStatus>) {
+        let numbers = saved.map_or([0; 7], |s| s.numbers);
+        for (to, from) in row.numbers().into_iter().zip(numbers) {
+            to.store(from, Relaxed);
+        }
+        self.set_text(&row.name, name);
+        self.set_text(&row.library, "");
+        self.set_text(&row.last_error, saved.map_or("", |s| &s.last_error));
+        row.abi_version.store(0, Relaxed);
+        row.state.store(PluginState::Unknown as u32, Relaxed);
+        row.forgive();
     }
 
     /// Read a text.

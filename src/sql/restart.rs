@@ -20,7 +20,7 @@ fn walker_restart() -> bool {
     }
     let control = required_control();
     for plugin in control.configured() {
-        plugin.failures.store(0, Relaxed);
+        plugin.forgive();
     }
     if control.pid.load(Relaxed) == 0 {
         return false;

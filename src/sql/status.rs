@@ -1,14 +1,14 @@
 //! `walker_status`, `walker_plugins`, `walker_rmgr_stats`.
 
 use super::required_control;
+use crate::plugin::current::Callback;
 use crate::reader::current_limit;
+use crate::rmgr;
 use crate::shared::{PluginState, WorkerState};
-use core::ffi::CStr;
 use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 use walker_plugin::sql::{PgLsn, ROLE_PG_MONITOR, require_role};
-use walker_plugin::wal::RmgrId;
 
 fn lsn(a: &AtomicU64) -> Option<PgLsn> {
     PgLsn::valid(a.load(Relaxed))
@@ -93,11 +93,12 @@ fn walker_status() -> TableIterator<
         count(&control.gaps),
         lsn(&control.gap_from),
         lsn(&control.gap_to),
-        None,
+        non_empty(control.text(&control.slot)),
     ))
 }
 
-/// One row per configured plugin, in order. Readable by pg_monitor.
+/// One row per configured plugin, in order. The `busy_` columns show a callback
+/// that has been running for more than a second. Readable by pg_monitor.
 #[pg_extern(volatile, parallel_restricted)]
 #[allow(clippy::type_complexity)]
 fn walker_plugins() -> TableIterator<
@@ -115,14 +116,19 @@ fn walker_plugins() -> TableIterator<
         name!(errors, i64),
         name!(last_error, Option<String>),
         name!(last_error_lsn, Option<PgLsn>),
+        name!(busy_callback, Option<&'static str>),
+        name!(busy_lsn, Option<PgLsn>),
+        name!(busy_since, Option<TimestampWithTimeZone>),
     ),
 > {
     require_role("walker_plugins", &[ROLE_PG_MONITOR]);
     let control = required_control();
-    let rows: Vec<_> = control
-        .configured()
-        .iter()
-        .map(|p| {
+    let busy_since = time(&control.running_since);
+    let busy_plugin = control.running_plugin.load(Relaxed);
+    let rows: Vec<_> = (0u32..)
+        .zip(control.configured())
+        .map(|(index, p)| {
+            let busy = busy_since.filter(|_| index == busy_plugin);
             let abi = p.abi_version.load(Relaxed);
             (
                 control.text(&p.name),
@@ -137,6 +143,9 @@ fn walker_plugins() -> TableIterator<
                 count(&p.errors),
                 non_empty(control.text(&p.last_error)),
                 lsn(&p.last_error_lsn),
+                busy.map(|_| Callback::from_u32(control.running_callback.load(Relaxed)).name()),
+                busy.and_then(|_| lsn(&control.running_lsn)),
+                busy,
             )
         })
         .collect();
@@ -162,20 +171,11 @@ fn walker_rmgr_stats() -> TableIterator<
     let control = required_control();
     let rows: Vec<_> = (0u8..=255)
         .zip(&control.rmgrs)
-        .filter(|(id, r)| {
-            RmgrId(*id).builtin_name().is_some()
-                || registered_name(*id).is_some()
-                || r.records.load(Relaxed) != 0
-        })
+        .filter(|(id, r)| rmgr::is_known(*id) || r.records.load(Relaxed) != 0)
         .map(|(id, r)| {
-            let name = RmgrId(id)
-                .builtin_name()
-                .map(str::to_owned)
-                .or_else(|| registered_name(id))
-                .unwrap_or_else(|| format!("custom{id:03}"));
             (
                 i32::from(id),
-                name,
+                rmgr::name(id),
                 count(&r.records),
                 count(&r.bytes),
                 count(&r.fpi_bytes),
@@ -183,17 +183,4 @@ fn walker_rmgr_stats() -> TableIterator<
         })
         .collect();
     TableIterator::new(rows)
-}
-
-/// The name under which a resource manager was registered.
-fn registered_name(rmid: u8) -> Option<String> {
-    // SAFETY: RmgrTable has RM_MAX_ID + 1 = 256 entries; unused ones have a
-    // NULL name (access/transam/rmgr.c), names are static strings.
-    unsafe {
-        let entry = (&raw const pg_sys::RmgrTable)
-            .cast::<pg_sys::RmgrData>()
-            .add(usize::from(rmid));
-        let name = (*entry).rm_name;
-        (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned())
-    }
 }

@@ -1,19 +1,20 @@
 //! The background worker: a loop one can read in a minute.
 
+mod budget;
+mod durable;
 mod failure;
 mod positions;
+mod resume;
 mod run;
 mod signals;
+mod slot;
 mod wait;
+mod watch;
 
-use crate::shared;
+use crate::{guc, shared};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime};
 use pgrx::prelude::*;
-use std::time::Duration;
-
-/// Seconds the postmaster waits before it starts the worker again.
-const RESTART_SECONDS: u64 = 5;
 
 static IS_WORKER: AtomicBool = AtomicBool::new(false);
 
@@ -28,7 +29,7 @@ pub fn register() {
         // After enable_spi_access, which would set a start time that never
         // comes on a standby.
         .set_start_time(BgWorkerStartTime::ConsistentState)
-        .set_restart_time(Some(Duration::from_secs(RESTART_SECONDS)))
+        .set_restart_time(Some(guc::restart_interval()))
         .load();
 }
 
@@ -77,6 +78,7 @@ pub extern "C-unwind" fn walker_main(_arg: pg_sys::Datum) {
         );
     };
     failure::watch_exit();
+    watch::init();
     // Nothing of the control block is left half-changed by an unwind: it is
     // numbers.
     let control = std::panic::AssertUnwindSafe(control);

@@ -4,11 +4,13 @@
     reason = "every callback goes through `call`, which guards it"
 )]
 
+use super::durable::Remembered;
 use crate::guc::{self, MAX_PLUGINS};
-use crate::plugin::dispatch::current;
+use crate::memory;
+use crate::plugin::current::{self, Callback};
 use crate::plugin::{DispatchTable, LoadedPlugin, load};
 use crate::reader::redo_pointer;
-use crate::shared::{Control, PluginState};
+use crate::shared::{self, Control, PluginState};
 use core::sync::atomic::Ordering::Relaxed;
 use pgrx::prelude::*;
 use walker_plugin::WalkerCallbacks;
@@ -16,6 +18,9 @@ use walker_plugin::wal::Lsn;
 
 /// A plugin with as many failures in a row at one record is left out.
 const MAX_FAILURES: u32 = 3;
+/// So is one that fails as often at any record, each time soon after a start:
+/// its failures hold up the others.
+const MAX_STREAK: u32 = 10;
 
 /// The plugins of this worker process.
 pub struct Plugins {
@@ -49,19 +54,28 @@ impl Plugins {
     }
 
     fn start_up(&mut self, control: &Control) {
+        let remembered = Remembered::load();
         for (index, plugin) in &self.running {
             let status = &control.plugins[*index as usize];
-            let resume = Lsn(status.applied_lsn.load(Relaxed));
+            let mut resume = Lsn(status.applied_lsn.load(Relaxed));
+            if !resume.is_valid()
+                && let Some(lsn) = remembered.position(&plugin.name.to_string_lossy())
+            {
+                resume = lsn;
+                status.durable_lsn.store(lsn.0, Relaxed);
+            }
             let callbacks = &plugin.callbacks;
             if let Some(startup) = callbacks.startup_cb {
                 // SAFETY: the plugin's own callback, as include/walker.h says.
-                call(*index, 1, resume, || unsafe { startup() });
+                call(*index, Callback::Startup, resume, || unsafe { startup() });
             }
             let start = match callbacks.start_lsn_cb {
                 // A plugin with state of its own knows; without any, it begins
                 // where every page that matters still has its image in WAL.
                 // SAFETY: as above.
-                Some(start_lsn) => match call(*index, 2, resume, || unsafe { start_lsn() }) {
+                Some(start_lsn) => match call(*index, Callback::StartLsn, resume, || unsafe {
+                    start_lsn()
+                }) {
                     0 => redo_pointer(),
                     lsn => Lsn(lsn),
                 },
@@ -91,7 +105,10 @@ impl Plugins {
             // A plugin whose own start lies ahead has not seen less.
             let seen = end.0.max(self.positions[*index as usize]);
             status.applied_lsn.store(seen, Relaxed);
-            if status.failures.load(Relaxed) != 0 && status.last_error_lsn.load(Relaxed) < end.0 {
+            if status.failures.load(Relaxed) != 0
+                && status.failed_callback.load(Relaxed) == Callback::Record as u32
+                && status.last_error_lsn.load(Relaxed) < end.0
+            {
                 status.failures.store(0, Relaxed);
             }
         }
@@ -101,7 +118,7 @@ impl Plugins {
     pub fn poll(&self, end: Lsn) {
         self.each(
             |c| c.poll_cb,
-            6,
+            Callback::Poll,
             end,
             |poll| {
                 // SAFETY: the plugin's own callback, as include/walker.h says.
@@ -122,11 +139,36 @@ impl Plugins {
                 continue;
             }
             // SAFETY: as in `poll`.
-            let durable = call(*index, 3, upto, || unsafe { flush(upto.0) });
+            let durable = call(*index, Callback::Flush, upto, || unsafe { flush(upto.0) });
             if durable != 0 {
                 status.durable_lsn.store(durable.min(upto.0), Relaxed);
             }
         }
+    }
+
+    /// Remember where the plugins are that keep no state themselves.
+    pub fn remember(&self, control: &Control, upto: Lsn) {
+        let stateless = || {
+            self.running
+                .iter()
+                .filter(|(_, p)| p.callbacks.flush_cb.is_none())
+        };
+        let names = stateless().map(|(_, p)| p.name.to_string_lossy().into_owned());
+        if Remembered::save(names, upto) {
+            for (index, _) in stateless() {
+                control.plugins[*index as usize]
+                    .durable_lsn
+                    .store(upto.0, Relaxed);
+            }
+        }
+    }
+
+    /// Up to where the state of every plugin is durable; `None` if one of them
+    /// has none, or there are no plugins.
+    pub fn durable(&self, control: &Control) -> Option<Lsn> {
+        let durable = |i: &u32| control.plugins[*i as usize].durable_lsn.load(Relaxed);
+        let least = self.running.iter().map(|(i, _)| durable(i)).min()?;
+        (least != 0).then_some(Lsn(least))
     }
 
     /// Tell those it concerns that WAL was lost, and move them behind it.
@@ -140,7 +182,9 @@ impl Plugins {
             *position = to.0;
             if let Some(gap) = plugin.callbacks.gap_cb {
                 // SAFETY: as in `poll`.
-                call(*index, 4, begin, || unsafe { gap(begin.0, to.0) });
+                call(*index, Callback::Gap, begin, || unsafe {
+                    gap(begin.0, to.0)
+                });
             }
         }
     }
@@ -149,7 +193,7 @@ impl Plugins {
     pub fn timeline(&self, tli: u32, lsn: Lsn) {
         self.each(
             |c| c.timeline_cb,
-            5,
+            Callback::Timeline,
             lsn,
             |timeline| {
                 // SAFETY: as in `poll`.
@@ -162,7 +206,7 @@ impl Plugins {
     pub fn shut_down(&self, end: Lsn) {
         self.each(
             |c| c.shutdown_cb,
-            7,
+            Callback::Shutdown,
             end,
             |shutdown| {
                 // SAFETY: as in `poll`.
@@ -174,7 +218,7 @@ impl Plugins {
     fn each<F: Copy>(
         &self,
         member: impl Fn(&WalkerCallbacks) -> Option<F>,
-        name: u32,
+        name: Callback,
         lsn: Lsn,
         run: impl Fn(F),
     ) {
@@ -202,44 +246,39 @@ impl Plugins {
 
 /// Call a plugin; an ERROR from it becomes our panic, with the callback still
 /// marked as running.
-fn call<R>(plugin: u32, callback: u32, lsn: Lsn, f: impl FnOnce() -> R) -> R {
+fn call<R>(plugin: u32, callback: Callback, lsn: Lsn, f: impl FnOnce() -> R) -> R {
+    let before = memory::before();
     current::enter(plugin, callback, lsn);
     // SAFETY: `f` does nothing but the call.
     let result = unsafe { pg_sys::ffi::pg_guard_ffi_boundary(f) };
     current::leave();
+    memory::after(plugin, before);
+    worked(plugin, callback);
     result
 }
 
-/// Make the status rows those of the configured plugins. Rows that keep their
-/// plugin keep their counters.
+/// A callback without a record came back: its failures in a row are over.
+#[inline]
+fn worked(plugin: u32, callback: Callback) {
+    let status = shared::control().and_then(|c| c.plugins.get(plugin as usize));
+    if let Some(status) = status
+        && status.failures.load(Relaxed) != 0
+        && status.failed_callback.load(Relaxed) == callback as u32
+    {
+        status.failures.store(0, Relaxed);
+    }
+}
+
+/// Make the status rows those of the configured plugins. A plugin keeps its
+/// position and its counters, wherever in the list it stands now.
 fn adopt_names(control: &Control, names: &[String]) {
-    let old: Vec<String> = control
-        .configured()
-        .iter()
-        .map(|p| control.text(&p.name))
-        .collect();
-    let changed = old != names;
-    for (status, name) in control.plugins.iter().zip(names) {
-        if changed && control.text(&status.name) != *name {
-            for n in [
-                &status.start_lsn,
-                &status.applied_lsn,
-                &status.durable_lsn,
-                &status.records,
-                &status.time_ns,
-                &status.errors,
-                &status.last_error_lsn,
-            ] {
-                n.store(0, Relaxed);
-            }
-            control.set_text(&status.name, name);
-            control.set_text(&status.library, "");
-            control.set_text(&status.last_error, "");
-            status.abi_version.store(0, Relaxed);
-        }
-        if changed {
-            // A new list is a new try.
-            status.failures.store(0, Relaxed);
+    current::set_names(names);
+    let old = control.save_status();
+    if !old.iter().map(|s| &s.name).eq(names) {
+        // A new list is a new try, too.
+        for (row, name) in control.plugins.iter().zip(names) {
+            let saved = old.iter().find(|s| s.name == *name);
+            control.set_status(row, name, saved);
         }
     }
     control.n_plugins.store(names.len() as u32, Relaxed);
@@ -247,20 +286,31 @@ fn adopt_names(control: &Control, names: &[String]) {
 
 fn load_one(control: &Control, index: usize, name: &str) -> Option<LoadedPlugin> {
     let status = &control.plugins[index];
-    if status.failures.load(Relaxed) >= MAX_FAILURES {
+    let often = status.failures.load(Relaxed) >= MAX_FAILURES;
+    if often || status.streak.load(Relaxed) >= MAX_STREAK {
         status.state.store(PluginState::Quarantined as u32, Relaxed);
         ereport!(
             WARNING,
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             format!(
-                "walker plugin \"{name}\" failed {MAX_FAILURES} times at {}, it is quarantined",
-                Lsn(status.last_error_lsn.load(Relaxed))
+                "walker plugin \"{name}\" failed {}, it is quarantined",
+                if often {
+                    let lsn = Lsn(status.last_error_lsn.load(Relaxed));
+                    format!("{MAX_FAILURES} times at {lsn}")
+                } else {
+                    format!("{MAX_STREAK} times in a row")
+                }
             ),
             "The other plugins go on. SELECT walker_restart() lifts the quarantine."
         );
         return None;
     }
-    match load(name) {
+    // A FATAL in its _PG_init must be laid to its charge, too.
+    let resume = Lsn(status.applied_lsn.load(Relaxed));
+    current::enter(index as u32, Callback::Load, resume);
+    let loaded = load(name);
+    current::leave();
+    match loaded {
         Ok(plugin) => {
             control.set_text(&status.library, &plugin.library);
             status.abi_version.store(plugin.abi_version, Relaxed);

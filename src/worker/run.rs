@@ -1,9 +1,12 @@
 //! The worker's loop.
 
+use super::budget::Budget;
 use super::positions::Plugins;
+use super::slot::Slot;
 use super::wait::Waiter;
-use super::{failure, signals};
-use crate::plugin::dispatch::{BatchEnd, BatchInput, BatchStats, run_batch};
+use super::{failure, signals, watch};
+use crate::plugin::dispatch::{BatchEnd, BatchInput, run_batch};
+use crate::plugin::stats::BatchStats;
 use crate::reader::{Limit, NoRecord, Reader, current_limit, redo_pointer};
 use crate::services;
 use crate::shared::{Control, WorkerState};
@@ -18,6 +21,8 @@ use walker_plugin::wal::Lsn;
 const RETRY: Duration = Duration::from_millis(200);
 /// WAL that stays unreadable for so long is given up.
 const GIVE_UP: Duration = Duration::from_secs(10);
+/// How often the slot is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 /// Reading less than this behind the limit is "streaming".
 const NEAR: u64 = 16 * 1024 * 1024;
 
@@ -25,7 +30,7 @@ struct Worker<'a> {
     control: &'a Control,
     plugins: Plugins,
     reader: Reader,
-    stats: Box<BatchStats>,
+    stats: &'static BatchStats,
     record_context: pg_sys::MemoryContext,
     waiter: Waiter,
     /// Plugins' state was last made durable at this position,
@@ -37,6 +42,9 @@ struct Worker<'a> {
     /// An incomplete record: do not try again before the limit is here.
     not_before: Lsn,
     rate: Rate,
+    budget: Budget,
+    slot: Slot,
+    looked: Instant,
 }
 
 /// Read WAL until asked to stop.
@@ -69,6 +77,9 @@ pub fn run(control: &Control) {
         trouble_since: None,
         not_before: Lsn(0),
         rate: Rate::new(),
+        budget: Budget::new(),
+        slot: Slot::new(control),
+        looked: Instant::now(),
     };
     worker.publish();
     while worker.step() {}
@@ -78,12 +89,17 @@ pub fn run(control: &Control) {
 impl Worker<'_> {
     /// One turn; false when it is time to leave.
     fn step(&mut self) -> bool {
+        watch::on();
         signals::serve();
         if signals::shutdown_requested() || self.must_restart() {
             return false;
         }
         let limit = current_limit();
         self.control.limit_lsn.store(limit.lsn.0, Relaxed);
+        if self.looked.elapsed() >= LOOK {
+            self.looked = Instant::now();
+            self.slot.check(self.control, self.reader.end(), limit.lsn);
+        }
         if limit.lsn <= self.reader.end() || limit.lsn < self.not_before {
             self.idle(limit);
             return true;
@@ -101,6 +117,7 @@ impl Worker<'_> {
             BatchEnd::NoRecord(why) => self.no_record(why),
         }
         self.flush_if_due();
+        self.stay_within_memory();
         true
     }
 
@@ -111,12 +128,7 @@ impl Worker<'_> {
             positions: &self.plugins.positions,
             record_context: self.record_context,
         };
-        run_batch(
-            &mut self.reader,
-            &self.plugins.table,
-            &input,
-            &mut self.stats,
-        )
+        run_batch(&mut self.reader, &self.plugins.table, &input, self.stats)
     }
 
     /// Nothing to read.
@@ -138,33 +150,18 @@ impl Worker<'_> {
         if !signals::reload_requested() {
             return false;
         }
-        let before = guc::plugins();
+        let before = (guc::plugins(), guc::slot_name());
         // SAFETY: between two records; errors in the file are only logged.
         unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
         // Libraries cannot be unloaded: a new list needs a new process.
-        guc::plugins() != before
+        (guc::plugins(), guc::slot_name()) != before
     }
 
     /// Show what the last batch did.
     fn publish(&mut self) {
         let end = self.reader.end();
         let control = self.control;
-        for (to, from) in control.rmgrs.iter().zip(self.stats.rmgrs.iter_mut()) {
-            if from.records != 0 {
-                to.records.fetch_add(from.records, Relaxed);
-                to.bytes.fetch_add(from.bytes, Relaxed);
-                to.fpi_bytes.fetch_add(from.fpi_bytes, Relaxed);
-                *from = Default::default();
-            }
-        }
-        for (i, status) in control.plugins.iter().enumerate() {
-            status
-                .records
-                .fetch_add(core::mem::take(&mut self.stats.delivered[i]), Relaxed);
-            status
-                .time_ns
-                .fetch_add(core::mem::take(&mut self.stats.time_ns[i]), Relaxed);
-        }
+        self.stats.publish(control);
         control.counted_to_lsn.fetch_max(end.0, Relaxed);
         self.plugins.applied(control, end);
         let tli = self.reader.timeline();
@@ -220,6 +217,10 @@ impl Worker<'_> {
     fn flush(&mut self) {
         let end = self.reader.end();
         self.plugins.flush(self.control, end);
+        self.plugins.remember(self.control, end);
+        if let Some(durable) = self.plugins.durable(self.control) {
+            self.slot.advance(durable);
+        }
         self.flushed = end;
     }
 
@@ -299,6 +300,15 @@ impl Worker<'_> {
         self.not_before = Lsn(0);
         self.trouble_since = None;
         self.publish();
+    }
+
+    /// A worker that grows beyond its limit makes way for a new one. Its state
+    /// is sound, so it is written first and the new one goes on from there.
+    fn stay_within_memory(&mut self) {
+        if let Some(bytes) = self.budget.exceeded() {
+            self.flush();
+            failure::too_much_memory(bytes, self.reader.end());
+        }
     }
 
     fn leave(&mut self) {

@@ -6,7 +6,7 @@
 //! next CHECK_FOR_INTERRUPTS of a plugin that loops end the process.
 
 use crate::compat::{self, raw};
-use crate::plugin::dispatch::current;
+use crate::plugin::current;
 use core::ffi::c_int;
 use pgrx::prelude::*;
 

@@ -1,6 +1,6 @@
 //! Waiting for WAL.
 
-use super::signals;
+use super::{signals, watch};
 use crate::compat;
 use crate::reader::current_limit;
 use pgrx::prelude::*;
@@ -74,6 +74,8 @@ impl Waiter {
 
     /// Sleep for a while; a signal or a set latch ends it.
     pub fn sleep(&self, time: Duration) {
+        // Its timer must not wake an idle worker.
+        watch::off();
         // SAFETY: our own latch.
         unsafe {
             let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;

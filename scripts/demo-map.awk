@@ -1,18 +1,19 @@
 # Draws a garbage map: one cell per range, its colour (or, without colours, its
 # character) the share of dead tuples.
-# Input: rangeno start_block tuples dead exact(t/f)
+# Input: rangeno start_block tuples (the dead included) dead exact(t/f)
 
 BEGIN {
     plain = ".123456789#"
+    steps = split("1 2 5 10 20 30 40 60 80", percent, " ")
     # From green over yellow to red, of the 256-colour cube.
     n = split("22 28 64 100 136 172 208 202 196 160 124", shade, " ")
 }
 
-# 0 only if nothing is dead; then one step per tenth of the tuples.
+# 0 only if nothing is dead. The steps are narrow where most tables are.
 function step(dead, tuples,   s) {
-    if (dead == 0) return 0
-    s = 1 + int(10 * dead / (dead + tuples))
-    return s > 10 ? 10 : s
+    if (dead == 0 || tuples == 0) return 0
+    for (s = 1; s <= steps; s++) if (100 * dead < percent[s] * tuples) return s
+    return steps + 1
 }
 
 function cell(s, exact) {
@@ -30,6 +31,6 @@ function cell(s, exact) {
 END {
     printf "\n\n  share of dead tuples:  none "
     for (s = 0; s <= 10; s++) printf "%s", cell(s, "t")
-    printf " over 90 %%    not known %s\n", cell(0, "f")
-    printf "  %d dead, %d live tuples in %d ranges; a number at the left is a block number\n\n", dead, tuples, NR
+    printf " over %d %%    not known %s\n", percent[steps], cell(0, "f")
+    printf "  %d dead, %d live tuples in %d ranges; a number at the left is a block number\n\n", dead, tuples - dead, NR
 }

@@ -127,10 +127,8 @@ fn check_once(cluster: &Cluster, client: &mut Client) -> Vec<RelCheck> {
         SELECT coalesce(sum(n_dead_tuples), 0), coalesce(bool_and(exact), true)
         FROM garbage_map(c.oid::regclass)) m (dead, exact)
     CROSS JOIN LATERAL (
-        SELECT count(*) FILTER (WHERE r.exact),
-               coalesce(sum(v.scan_dead - coalesce(v.map_dead, 0)), 0)
-        FROM garbage_verify(c.oid::regclass) v
-        LEFT JOIN garbage_map(c.oid::regclass) r USING (rangeno)) v (faulty, missing)";
+        SELECT count(*) FILTER (WHERE exact), coalesce(sum(scan_dead - coalesce(map_dead, 0)), 0)
+        FROM garbage_verify(c.oid::regclass)) v (faulty, missing)";
     let scan =
         "CROSS JOIN LATERAL (SELECT dead_tuple_count FROM pgstattuple(c.oid::regclass)) s (dead)";
     let contrib = cluster.server.has_contrib("pgstattuple");

@@ -123,3 +123,32 @@ pub fn set_ps_display(activity: &core::ffi::CStr) {
         pg_sys::set_ps_display_with_len(activity.as_ptr(), activity.count_bytes());
     }
 }
+
+/// Create and acquire a persistent physical replication slot.
+///
+/// # Safety
+/// No slot may be held; raises an ERROR if it cannot be made.
+pub unsafe fn create_physical_slot(name: &core::ffi::CStr) {
+    let persistent = pg_sys::ReplicationSlotPersistency::RS_PERSISTENT;
+    // SAFETY: the caller's promise (replication/slot.c).
+    unsafe {
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        pg_sys::ReplicationSlotCreate(name.as_ptr(), false, persistent, false);
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        pg_sys::ReplicationSlotCreate(name.as_ptr(), false, persistent, false, false, false);
+    }
+}
+
+/// Acquire an existing replication slot, invalidated or not.
+///
+/// # Safety
+/// No slot may be held; raises an ERROR if it is somebody else's.
+pub unsafe fn acquire_slot(name: &core::ffi::CStr) {
+    // SAFETY: the caller's promise (replication/slot.c).
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::ReplicationSlotAcquire(name.as_ptr(), true);
+        #[cfg(feature = "pg18")]
+        pg_sys::ReplicationSlotAcquire(name.as_ptr(), true, false);
+    }
+}

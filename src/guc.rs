@@ -13,6 +13,8 @@ pub const MAX_NAME: usize = 63;
 
 static PLUGINS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static SHARED_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(64);
+static SLOT_NAME: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static MAX_RETAINED_WAL: GucSetting<i32> = GucSetting::<i32>::new(1024);
 static FLUSH_WAL: GucSetting<i32> = GucSetting::<i32>::new(256);
 static MAX_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(0);
 static RESTART_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5);
@@ -55,6 +57,24 @@ pub fn init() {
         GucContext::Sighup,
         GucFlags::UNIT_MB,
     );
+    GucRegistry::define_string_guc(
+        c"walker.slot_name",
+        c"Sets the physical replication slot that keeps WAL until it was read.",
+        c"Empty for none. The worker creates it, and drops it when it retains more than walker.max_retained_wal.",
+        &SLOT_NAME,
+        GucContext::Sighup,
+        GucFlags::SUPERUSER_ONLY,
+    );
+    GucRegistry::define_int_guc(
+        c"walker.max_retained_wal",
+        c"Sets the most WAL that walker's replication slot may retain.",
+        c"Beyond it the slot is dropped and lost WAL is reported as a gap.",
+        &MAX_RETAINED_WAL,
+        16,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_MB,
+    );
     GucRegistry::define_int_guc(
         c"walker.max_memory",
         c"Sets the private memory beyond which the worker restarts.",
@@ -89,6 +109,20 @@ pub fn plugins() -> Vec<String> {
 /// Bytes of shared memory to lend.
 pub fn shared_memory() -> usize {
     usize::try_from(SHARED_MEMORY.get()).unwrap_or(1) * 1024 * 1024
+}
+
+/// Name of the replication slot, empty for none.
+pub fn slot_name() -> String {
+    SLOT_NAME
+        .get()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Bytes of WAL the slot may retain.
+pub fn max_retained_wal() -> u64 {
+    u64::try_from(MAX_RETAINED_WAL.get()).unwrap_or(1) * 1024 * 1024
 }
 
 /// Bytes of WAL between two flushes of plugin state.

@@ -17,7 +17,7 @@ use garbagemap_core::{Config, Ledger, Page};
 use oracle::ServerOracle;
 use pgrx::prelude::*;
 use std::ffi::CString;
-use walker_plugin::state::{StateError, StateFile};
+use walker_plugin::state::StateFile;
 use walker_plugin::wal::{Lsn, RmgrId};
 use walker_plugin::{ErrorReport, MAJOR, Plugin, RmgrSet, Services, WalRecord, services};
 
@@ -92,15 +92,29 @@ impl Plugin for GarbageMap {
             ..Config::default()
         };
         let writer =
-            || MapWriter::init(area.words(), config.range_blocks).ok_or(PluginError::NoRoom);
+            MapWriter::init(area.words(), config.range_blocks).ok_or(PluginError::NoRoom)?;
+        let mut ledger = Ledger::new(config, writer);
         let file = StateFile::new("garbagemap");
         let mut saved = status::Saved::default();
         let mut start = None;
-        let mut ledger = Ledger::new(config, writer()?);
-        if start.is_none() {
-            // SAFETY: a setting, read on the main thread.
-            let level = unsafe { pg_sys::wal_level };
-            ledger.set_wal_minimal(level == pg_sys::WalLevel::WAL_LEVEL_MINIMAL as i32);
+        let loaded = match file.load() {
+            Ok(None) => Ok(()),
+            Ok(Some(mut state)) => ledger
+                .load(&mut state.payload)
+                .map(|()| start = Some(state.lsn))
+                .map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(why) = loaded {
+            refuse(&services, &file, &why);
+        }
+        match start {
+            Some(lsn) => saved.loaded(lsn),
+            None => {
+                // SAFETY: a setting, read on the main thread.
+                let level = unsafe { pg_sys::wal_level };
+                ledger.set_wal_minimal(level == pg_sys::WalLevel::WAL_LEVEL_MINIMAL as i32);
+            }
         }
         Ok(GarbageMap {
             services,
@@ -130,6 +144,7 @@ impl Plugin for GarbageMap {
     }
 
     fn poll(&mut self, lsn: Lsn) -> Result<(), PluginError> {
+        self.ledger.advance(lsn);
         self.scans.serve(&mut self.ledger, lsn);
         for mismatch in self.ledger.take_mismatches() {
             self.warn(&format!(
@@ -148,6 +163,16 @@ impl Plugin for GarbageMap {
     }
 
     fn flush(&mut self, upto: Lsn) -> Result<Option<Lsn>, PluginError> {
+        let ledger = &self.ledger;
+        match self.file.save(upto, |mut to| ledger.save(&mut to)) {
+            Ok(Some(lsn)) => {
+                self.saved.saved(lsn);
+                status::publish(&mut self.ledger, &self.saved, upto);
+            }
+            // No record was delivered since the state was loaded.
+            Ok(None) => {}
+            Err(error) => self.warn(&format!("could not write the state file: {error}")),
+        }
         Ok(self.saved.lsn())
     }
 

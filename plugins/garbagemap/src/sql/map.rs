@@ -136,9 +136,9 @@ impl Row {
         }
     }
 
-    /// All tuples with storage, as `garbage_summary` counts them.
+    /// Live tuples, as pgstattuple's `tuple_count`.
     fn tuples(&self) -> Option<u64> {
-        (!self.live_unknown).then_some(self.live + self.dead)
+        (!self.live_unknown).then_some(self.live)
     }
 }
 

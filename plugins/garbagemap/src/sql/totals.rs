@@ -33,7 +33,7 @@ fn fill(rows: &mut Rows, rel: pg_sys::Oid) -> Result<(), Error> {
     let known = totals.unknown_blocks < u64::from(blocks) || blocks == 0;
     rows.add([
         bigint(u64::from(blocks)),
-        totals.tuples.and_then(|live| bigint(live + totals.dead)),
+        totals.tuples.and_then(bigint),
         known.then_some(totals.dead).and_then(bigint),
         known.then_some(totals.items).and_then(bigint),
         boolean(totals.exact()),

@@ -1,0 +1,220 @@
+//! The optional physical replication slot that keeps WAL until it was read.
+//!
+//! Off by default, because an orphaned slot fills disks. With
+//! `walker.slot_name` the worker owns a slot, bounded by our own
+//! `walker.max_retained_wal`: past it the slot is dropped, and made again once
+//! the worker is close behind. Whatever goes wrong with it, the worker runs on
+//! without, and says so.
+
+use crate::compat;
+use crate::guc;
+use crate::plugin::message_of;
+use crate::shared::Control;
+use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicU8, Ordering};
+use pgrx::prelude::*;
+use std::ffi::CString;
+use std::time::{Duration, Instant};
+use walker_plugin::wal::Lsn;
+
+/// Pause before a slot that could not be had is tried again.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// The slot of this worker, if there is one.
+pub struct Slot {
+    name: String,
+    held: bool,
+    next_try: Option<Instant>,
+}
+
+impl Slot {
+    /// Take the configured slot, making it if it does not exist.
+    pub fn new(control: &Control) -> Slot {
+        let mut slot = Slot {
+            name: guc::slot_name(),
+            held: false,
+            next_try: None,
+        };
+        slot.take(control);
+        slot
+    }
+
+    fn take(&mut self, control: &Control) {
+        if self.name.is_empty() || self.held {
+            return;
+        }
+        match take_slot(&self.name) {
+            Ok(()) => {
+                self.held = true;
+                self.next_try = None;
+                control.set_text(&control.slot, &self.name);
+            }
+            Err(why) => {
+                self.next_try = Some(Instant::now() + RETRY);
+                ereport!(
+                    WARNING,
+                    PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                    format!("walker could not use replication slot \"{}\"", self.name),
+                    format!("{why}. The worker goes on without a slot.")
+                );
+                control.set_text(&control.last_error, &why);
+                control.last_error_at.store(super::failure::now(), Relaxed);
+            }
+        }
+    }
+
+    /// All plugins' state is durable up to here: older WAL may go.
+    pub fn advance(&mut self, durable: Lsn) {
+        if self.held {
+            advance_slot(durable);
+        }
+    }
+
+    /// Keep to `walker.max_retained_wal`; called now and then.
+    pub fn check(&mut self, control: &Control, read: Lsn, written: Lsn) {
+        let most = guc::max_retained_wal();
+        if self.held {
+            let retained = written.bytes_since(restart_lsn());
+            if retained > most {
+                self.give_up(control, retained);
+            }
+        } else if self.next_try.is_some_and(|t| Instant::now() >= t)
+            && written.bytes_since(read) < most / 2
+        {
+            self.take(control);
+        }
+    }
+
+    fn give_up(&mut self, control: &Control, retained: u64) {
+        ereport!(
+            WARNING,
+            PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+            format!(
+                "walker drops replication slot \"{}\", which retains {} MB of WAL",
+                self.name,
+                retained >> 20
+            ),
+            "More than walker.max_retained_wal; WAL that is removed before it was read will be \
+             reported as a gap."
+        );
+        // SAFETY: we hold the slot; dropping releases it
+        // (replication/slot.c).
+        unsafe { pg_sys::ReplicationSlotRelease() };
+        if let Ok(name) = CString::new(self.name.as_str()) {
+            // SAFETY: as above; nowait, so it fails rather than waits.
+            guarded(|| unsafe { pg_sys::ReplicationSlotDrop(name.as_ptr(), true) }).ok();
+        }
+        self.held = false;
+        self.next_try = Some(Instant::now() + RETRY);
+        control.set_text(&control.slot, "");
+    }
+}
+
+/// Run `f`; an ERROR becomes its message, with locks released as an aborting
+/// transaction would.
+fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, String> {
+    let f = std::panic::AssertUnwindSafe(f);
+    PgTryBuilder::new(|| Ok({ f }.0()))
+        .catch_others(|error| {
+            // SAFETY: between two records this process holds no lock of its
+            // own; what is held now is what the failed call left.
+            unsafe { pg_sys::LWLockReleaseAll() };
+            Err(message_of(&error))
+        })
+        .execute()
+}
+
+fn take_slot(name: &str) -> Result<(), String> {
+    let c_name = CString::new(name).map_err(|e| e.to_string())?;
+    // SAFETY: plain functions of replication/slot.c, each raising an ERROR for
+    // what it refuses; none needs a transaction.
+    guarded(|| unsafe {
+        pg_sys::CheckSlotRequirements();
+        pg_sys::ReplicationSlotValidateName(c_name.as_ptr(), PgLogLevel::ERROR as i32);
+        let found = pg_sys::SearchNamedReplicationSlot(c_name.as_ptr(), true);
+        if !found.is_null() {
+            compat::acquire_slot(&c_name);
+            let data = &(*pg_sys::MyReplicationSlot).data;
+            if data.database != pg_sys::InvalidOid {
+                pg_sys::ReplicationSlotRelease();
+                error!("replication slot \"{name}\" is a logical slot");
+            }
+            if data.restart_lsn != 0 {
+                return;
+            }
+            // Invalidated, or never used: make it anew.
+            pg_sys::ReplicationSlotRelease();
+            pg_sys::ReplicationSlotDrop(c_name.as_ptr(), true);
+        }
+        compat::create_physical_slot(&c_name);
+        pg_sys::ReplicationSlotReserveWal();
+        pg_sys::ReplicationSlotMarkDirty();
+        pg_sys::ReplicationSlotSave();
+    })
+}
+
+fn restart_lsn() -> Lsn {
+    // SAFETY: the slot we hold; only its owner and an invalidation write the
+    // position, 64 bits that are read at once.
+    unsafe {
+        let slot = pg_sys::MyReplicationSlot;
+        if slot.is_null() {
+            Lsn(u64::MAX)
+        } else {
+            Lsn((*slot).data.restart_lsn)
+        }
+    }
+}
+
+/// As pg_physical_replication_slot_advance (replication/slotfuncs.c) does it.
+fn advance_slot(to: Lsn) {
+    // SAFETY: the slot we hold; its position is changed under its spinlock and
+    // then made durable, in this order.
+    let moved = unsafe {
+        let slot = pg_sys::MyReplicationSlot;
+        if slot.is_null() {
+            return;
+        }
+        let _lock = SpinLock::acquire(&raw mut (*slot).mutex);
+        let at = &raw mut (*slot).data.restart_lsn;
+        let moved = *at != 0 && *at < to.0;
+        if moved {
+            *at = to.0;
+        }
+        moved
+    };
+    if moved {
+        // SAFETY: as above.
+        unsafe {
+            pg_sys::ReplicationSlotMarkDirty();
+            pg_sys::ReplicationSlotSave();
+            pg_sys::ReplicationSlotsComputeRequiredLSN();
+        }
+    }
+}
+
+/// A PostgreSQL spinlock (storage/s_lock.h): a byte that is exchanged for 1.
+struct SpinLock<'a>(&'a AtomicU8);
+
+#[cfg(not(target_arch = "x86_64"))]
+compile_error!("the type of slock_t on this architecture has not been looked at");
+
+impl SpinLock<'_> {
+    /// # Safety
+    /// `lock` must be an initialised spinlock that outlives the guard; while
+    /// it is held nothing may fail or wait.
+    unsafe fn acquire<'a>(lock: *mut pg_sys::slock_t) -> SpinLock<'a> {
+        // SAFETY: the caller's promise; slock_t is an unsigned char here.
+        let byte = unsafe { AtomicU8::from_ptr(lock) };
+        while byte.swap(1, Ordering::Acquire) != 0 {
+            core::hint::spin_loop();
+        }
+        SpinLock(byte)
+    }
+}
+
+impl Drop for SpinLock<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Release);
+    }
+}

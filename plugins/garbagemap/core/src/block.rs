@@ -72,6 +72,14 @@ impl Offsets {
         })
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|&word| word == 0)
+    }
+
+    pub(crate) fn count(&self) -> u16 {
+        self.0.iter().map(|word| word.count_ones() as u16).sum()
+    }
+
     pub(crate) fn first(self) -> Option<OffsetNumber> {
         self.iter().next()
     }

@@ -2,7 +2,7 @@
 //! the one way in which they reach the counters.
 //!
 //! A change goes to a block only while the block is known. Each operation
-//! ends in [`Ledger::settle`], which notes new undecided events with their
+//! ends in [`Ledger::try_change`], which notes new undecided events with their
 //! transaction and publishes the range's counters. If memory for a change
 //! cannot be had, the relation is degraded: it is unknown from then on, and
 //! never wrong.
@@ -123,22 +123,10 @@ impl<S: Sink> Ledger<S> {
         xid: TransactionId,
         change: impl FnOnce(&mut Range, u8, &mut Mem) -> Result<Effect, NoMemory>,
     ) -> bool {
-        let Some(idx) = self.rels.find(at.locator) else {
-            return false;
-        };
-        let (geo, (rangeno, b)) = (self.geo, self.geo.split(at.blkno));
-        if !self.admit(idx, at) {
-            return false;
+        match self.rels.find(at.locator) {
+            Some(idx) => self.change(idx, at, xid, false, change),
+            None => false,
         }
-        let Some(rel) = self.rels.get_mut(idx) else {
-            return false;
-        };
-        let result = match rel.known_range(geo, at.blkno, &mut self.mem) {
-            Ok(None) => return false,
-            Ok(Some(range)) => change(range, b, &mut self.mem),
-            Err(e) => Err(e),
-        };
-        self.settle(idx, rangeno, xid, result)
     }
 
     /// Change a block in a way that makes it known, or may make it unknown.
@@ -148,20 +136,65 @@ impl<S: Sink> Ledger<S> {
         xid: TransactionId,
         change: impl FnOnce(&mut Range, u8, &mut Mem) -> Result<Effect, NoMemory>,
     ) -> bool {
-        let Some(idx) = self.open(at.locator) else {
-            return false;
-        };
-        let (geo, (rangeno, b)) = (self.geo, self.geo.split(at.blkno));
+        match self.open(at.locator) {
+            Some(idx) => self.change(idx, at, xid, true, change),
+            None => false,
+        }
+    }
+
+    fn change(
+        &mut self,
+        idx: u32,
+        at: At,
+        xid: TransactionId,
+        to_be_known: bool,
+        change: impl FnOnce(&mut Range, u8, &mut Mem) -> Result<Effect, NoMemory>,
+    ) -> bool {
         if !self.admit(idx, at) {
             return false;
         }
+        self.try_change(idx, at, xid, to_be_known, change)
+            .unwrap_or_else(|NoMemory| {
+                self.degrade(idx);
+                false
+            })
+    }
+
+    /// Make the change, note a new undecided transaction, publish: with one
+    /// look-up of the range.
+    fn try_change(
+        &mut self,
+        idx: u32,
+        at: At,
+        xid: TransactionId,
+        to_be_known: bool,
+        change: impl FnOnce(&mut Range, u8, &mut Mem) -> Result<Effect, NoMemory>,
+    ) -> Result<bool, NoMemory> {
+        let (rangeno, b) = self.geo.split(at.blkno);
+        let generation = self.rels.generation(idx);
         let Some(rel) = self.rels.get_mut(idx) else {
-            return false;
+            return Ok(false);
         };
-        let result = rel
-            .range_or_new(geo, rangeno, &mut self.mem)
-            .and_then(|range| change(range, b, &mut self.mem));
-        self.settle(idx, rangeno, xid, result)
+        let place = rel.sink;
+        let range = rel.range_of(self.geo, at.blkno, to_be_known, &mut self.mem)?;
+        let Some(range) = range else {
+            return Ok(false);
+        };
+        let effect = change(range, b, &mut self.mem)?;
+        if effect.new_group {
+            let touch = Touch {
+                rel: idx,
+                generation,
+                rangeno,
+            };
+            self.txs.touch(xid, touch, &mut self.mem)?;
+        }
+        self.stats.contradictions += u64::from(effect.contradiction);
+        if !show(range, rangeno, place, &mut self.sink, &mut self.totals) {
+            rel.unpublished = true;
+            self.unpublished = true;
+        }
+        Ok(true)
     }
 
     /// The record is the latest that concerns the relation. Whether its
@@ -195,35 +228,6 @@ impl<S: Sink> Ledger<S> {
         Some(idx)
     }
 
-    /// The end of each change: note a new undecided transaction, publish.
-    pub(crate) fn settle(
-        &mut self,
-        idx: u32,
-        rangeno: u32,
-        xid: TransactionId,
-        result: Result<Effect, NoMemory>,
-    ) -> bool {
-        let noted = match result {
-            Ok(Effect {
-                new_group: true, ..
-            }) => self.note(idx, rangeno, xid),
-            other => other.map(drop),
-        };
-        if noted.is_err() {
-            self.degrade(idx);
-            return false;
-        }
-        if let Ok(Effect {
-            contradiction: true,
-            ..
-        }) = result
-        {
-            self.stats.contradictions += 1;
-        }
-        self.show(idx, rangeno);
-        true
-    }
-
     /// The transaction has undecided events in the range.
     pub(crate) fn note(
         &mut self,
@@ -244,22 +248,13 @@ impl<S: Sink> Ledger<S> {
         let Some(rel) = self.rels.get_mut(idx) else {
             return;
         };
+        let place = rel.sink;
         let Some(range) = rel.ranges.get_mut(&rangeno) else {
             return;
         };
-        let now = range.shows();
-        let before = range.shown.replace(now);
-        if before == Some(now) {
-            return;
-        }
-        self.totals.subtract(before);
-        self.totals.add(now);
-        if let Some(place) = rel.sink
-            && before.is_none_or(|b| b.counts != now.counts)
-        {
-            let shown = self.sink.publish(place, rangeno, now.counts);
-            rel.unpublished |= !shown;
-            self.unpublished |= !shown;
+        if !show(range, rangeno, place, &mut self.sink, &mut self.totals) {
+            rel.unpublished = true;
+            self.unpublished = true;
         }
     }
 
@@ -283,5 +278,28 @@ impl<S: Sink> Ledger<S> {
             self.sink.truncate(place, 0);
         }
         self.scans.forget(idx, &mut self.mem);
+    }
+}
+
+/// Publish a range's counters if they changed. False if the sink refused.
+pub(crate) fn show<S: Sink>(
+    range: &mut Range,
+    rangeno: u32,
+    place: Option<S::Rel>,
+    sink: &mut S,
+    totals: &mut Totals,
+) -> bool {
+    let now = range.shows();
+    let before = range.shown.replace(now);
+    if before == Some(now) {
+        return true;
+    }
+    totals.subtract(before);
+    totals.add(now);
+    match place {
+        Some(place) if before.is_none_or(|b| b.counts != now.counts) => {
+            sink.publish(place, rangeno, now.counts)
+        }
+        _ => true,
     }
 }

@@ -98,10 +98,10 @@ impl Normal {
         }
     }
 
-    /// One item less.
-    pub(crate) fn decrement(&mut self, b: u8) {
+    /// So many items less.
+    pub(crate) fn subtract(&mut self, b: u8, less: u16) {
         if let Some(n) = self.get(b) {
-            self.set(b, n.checked_sub(1));
+            self.set(b, n.checked_sub(less));
         }
     }
 
@@ -146,9 +146,9 @@ mod tests {
         normal.increment(2);
         assert_eq!((normal.total(), normal.get(2)), (None, None));
         normal.set(2, Some(1));
-        normal.decrement(2);
+        normal.subtract(2, 1);
         assert_eq!(normal.total(), Some(4));
-        normal.decrement(2);
+        normal.subtract(2, 1);
         assert_eq!(
             (normal.total(), normal.get(2)),
             (None, None),

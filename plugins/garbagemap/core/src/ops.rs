@@ -6,19 +6,9 @@
 use walker_wal::{OffsetNumber, TransactionId};
 
 use crate::Sink;
-use crate::block::Event;
+use crate::block::{Event, Offsets};
 use crate::ledger::{At, Ledger};
 use crate::range::Effect;
-
-/// What pruning did to the items of a page.
-pub(crate) struct Pruned<R, D, U> {
-    /// Items that are now redirects.
-    pub redirected: R,
-    /// Items that are now `LP_DEAD`.
-    pub nowdead: D,
-    /// Items that are now `LP_UNUSED`.
-    pub nowunused: U,
-}
 
 impl<S: Sink> Ledger<S> {
     /// The page was initialised.
@@ -64,24 +54,34 @@ impl<S: Sink> Ledger<S> {
         });
     }
 
-    /// The page was pruned. In 15 and 16 a vacuum's second pass comes here as
-    /// well: what it frees is `LP_DEAD`.
-    pub(crate) fn prune<R, D, U>(&mut self, at: At, pruned: Pruned<R, D, U>)
-    where
-        R: Iterator<Item = OffsetNumber>,
-        D: Iterator<Item = OffsetNumber>,
-        U: Iterator<Item = OffsetNumber>,
-    {
+    /// A tuple was updated on its page.
+    pub(crate) fn update(
+        &mut self,
+        at: At,
+        old_off: OffsetNumber,
+        new_off: OffsetNumber,
+        xid: TransactionId,
+    ) {
+        self.delta(at, xid, |range, b, mem| {
+            let new_group = range.add_event(b, old_off, xid, Event::Delete, mem)?;
+            let effect = range.insert(b, new_off, Some(xid), mem)?;
+            Ok(Effect {
+                new_group: new_group || effect.new_group,
+                ..effect
+            })
+        });
+    }
+
+    /// The page was pruned: items are now redirects, `LP_DEAD`, `LP_UNUSED`.
+    pub(crate) fn prune(
+        &mut self,
+        at: At,
+        redirected: Offsets,
+        nowdead: Offsets,
+        nowunused: Offsets,
+    ) {
         self.delta(at, 0, |range, b, mem| {
-            pruned
-                .redirected
-                .for_each(|from| range.prune_redirect(b, from, mem));
-            pruned
-                .nowunused
-                .for_each(|off| range.prune_unused(b, off, mem));
-            for off in pruned.nowdead {
-                range.prune_dead(b, off, mem)?;
-            }
+            range.prune(b, redirected, nowdead, nowunused, mem)?;
             Ok(Effect::default())
         });
     }

@@ -8,6 +8,7 @@
 
 use smallvec::SmallVec;
 
+use crate::block::{MAX_OFFSET, Offsets};
 use crate::mem::{MALLOC_OVERHEAD, NoMemory};
 
 /// The bitmap grows by this many words, which cover eight blocks and a bit.
@@ -111,6 +112,63 @@ impl PosSet {
             self.shrink();
         }
         was
+    }
+
+    /// Add a position within `lo..hi`. Whether it was not there, and whether
+    /// it is the only one within.
+    pub(crate) fn insert_in(
+        &mut self,
+        pos: u16,
+        lo: u16,
+        hi: u16,
+    ) -> Result<(bool, bool), NoMemory> {
+        let new = self.insert(pos)?;
+        let alone = match &self.0 {
+            Sparse(list) => find(list, pos).is_ok_and(|at| {
+                (at == 0 || list[at - 1] < lo) && list.get(at + 1).is_none_or(|&next| next >= hi)
+            }),
+            Dense { .. } => !self.any_in(lo, pos) && !self.any_in(pos + 1, hi),
+        };
+        Ok((new, alone))
+    }
+
+    /// Take these offsets of the block that begins at `lo` out. Which of them
+    /// were there.
+    pub(crate) fn remove_offsets(&mut self, lo: u16, gone: Offsets) -> Offsets {
+        let mut removed = Offsets::default();
+        match &mut self.0 {
+            Sparse(list) => {
+                let (from, to) = span(list, lo, lo + MAX_OFFSET);
+                let mut kept = from;
+                for at in from..to {
+                    let off = list[at] - lo + 1;
+                    if gone.contains(off) {
+                        removed.insert(off);
+                    } else {
+                        list[kept] = list[at];
+                        kept += 1;
+                    }
+                }
+                list.drain(kept..to);
+            }
+            Dense { len, words } => {
+                for off in gone.iter() {
+                    let pos = lo + off - 1;
+                    let Some(word) = words.get_mut(pos as usize / 64) else {
+                        break;
+                    };
+                    if *word & bit(pos) != 0 {
+                        *word &= !bit(pos);
+                        *len -= 1;
+                        removed.insert(off);
+                    }
+                }
+            }
+        }
+        if !removed.is_empty() {
+            self.shrink();
+        }
+        removed
     }
 
     /// Take all positions `lo <= pos < hi` out. The number of them.
@@ -263,8 +321,8 @@ fn find(list: &[u16], pos: u16) -> Result<usize, usize> {
 
 fn span(list: &[u16], lo: u16, hi: u16) -> (usize, usize) {
     let from = list.partition_point(|&p| p < lo);
-    let to = list.partition_point(|&p| p < hi);
-    (from, to.max(from))
+    let to = list[from..].partition_point(|&p| p < hi);
+    (from, from + to)
 }
 
 fn bitmap_bytes(highest: u16) -> usize {
@@ -347,6 +405,8 @@ mod tests {
         Remove(u16),
         InsertRun(u16, u16),
         RemoveRun(u16, u16),
+        InsertIn(u16),
+        RemoveOffsets(u16, Vec<u16>),
         Absorb(Vec<u16>, u16, u16),
     }
 
@@ -357,6 +417,9 @@ mod tests {
             2 => pos.clone().prop_map(Op::Remove),
             2 => (pos.clone(), 0..600u16).prop_map(|(p, n)| Op::InsertRun(p, n)),
             2 => (pos.clone(), 0..3000u16).prop_map(|(p, n)| Op::RemoveRun(p, n)),
+            2 => pos.clone().prop_map(Op::InsertIn),
+            2 => (0..top / MAX_OFFSET, prop::collection::vec(1..=MAX_OFFSET, 0..300))
+                .prop_map(|(b, offs)| Op::RemoveOffsets(b, offs)),
             1 => (prop::collection::vec(pos.clone(), 0..20), pos, 0..2000u16)
                 .prop_map(|(v, p, n)| Op::Absorb(v, p, n)),
         ];
@@ -380,6 +443,19 @@ mod tests {
                         let before = model.len();
                         model.retain(|&m| m < p || m >= p.saturating_add(n));
                         prop_assert_eq!(gone as usize, before - model.len());
+                    }
+                    Op::InsertIn(p) => {
+                        let lo = p / MAX_OFFSET * MAX_OFFSET;
+                        let new = model.insert(p);
+                        let alone = model.range(lo..lo + MAX_OFFSET).count() == 1;
+                        prop_assert_eq!(set.insert_in(p, lo, lo + MAX_OFFSET), Ok((new, alone)));
+                    }
+                    Op::RemoveOffsets(b, offs) => {
+                        let (lo, mut gone) = (b * MAX_OFFSET, Offsets::default());
+                        offs.iter().for_each(|&off| gone.insert(off));
+                        let removed = set.remove_offsets(lo, gone);
+                        let taken: Vec<_> = gone.iter().filter(|off| model.remove(&(lo + off - 1))).collect();
+                        prop_assert!(removed.iter().eq(taken));
                     }
                     Op::Absorb(list, p, n) => {
                         let mut other = PosSet::new();

@@ -235,37 +235,37 @@ impl Range {
         }
     }
 
-    /// The item was a tuple and is now a redirect.
-    pub(crate) fn prune_redirect(&mut self, b: u8, from: OffsetNumber, mem: &mut Mem) {
-        self.take_tuple(b, position(b, from), mem);
-    }
-
-    /// The item is now `LP_DEAD`.
-    pub(crate) fn prune_dead(
-        &mut self,
-        b: u8,
-        off: OffsetNumber,
-        mem: &mut Mem,
-    ) -> Result<(), NoMemory> {
-        let pos = position(b, off);
-        self.take_tuple(b, pos, mem);
-        with(&mut self.items, mem, |set| set.insert(pos)).map(drop)
-    }
-
-    /// The item is now `LP_UNUSED`.
-    pub(crate) fn prune_unused(&mut self, b: u8, off: OffsetNumber, mem: &mut Mem) {
-        let pos = position(b, off);
-        self.take_tuple(b, pos, mem);
-        with(&mut self.items, mem, |set| set.remove(pos));
-    }
-
-    /// Only dead tuples are pruned, so the item was `LP_NORMAL` exactly if it
+    /// Items became redirects, `LP_DEAD`, `LP_UNUSED`.
+    ///
+    /// Only dead tuples are pruned, so an item was `LP_NORMAL` exactly if it
     /// counts as dead, or as undecided where a transaction ended without a
     /// record of it.
-    fn take_tuple(&mut self, b: u8, pos: u16, mem: &mut Mem) {
-        if self.remove_dead(pos, mem) | self.remove_pending(pos, mem) {
-            self.normal.decrement(b);
+    pub(crate) fn prune(
+        &mut self,
+        b: u8,
+        redirected: Offsets,
+        nowdead: Offsets,
+        nowunused: Offsets,
+        mem: &mut Mem,
+    ) -> Result<(), NoMemory> {
+        let (lo, hi) = span(b);
+        let gone = redirected.or(nowdead).or(nowunused);
+        let mut tuples = with(&mut self.dead, mem, |set| set.remove_offsets(lo, gone));
+        if !tuples.is_empty() && !self.dead.any_in(lo, hi) {
+            self.garbage_blocks -= 1;
         }
+        for group in &mut self.pending {
+            for set in [&mut group.ins, &mut group.del] {
+                tuples = tuples.or(with(set, mem, |set| set.remove_offsets(lo, gone)));
+            }
+        }
+        self.normal.subtract(b, tuples.count());
+        with(&mut self.items, mem, |set| {
+            set.remove_offsets(lo, nowunused);
+            nowdead
+                .iter()
+                .try_for_each(|off| set.insert(lo + off - 1).map(drop))
+        })
     }
 
     /// A transaction has ended. After an error the range is not to be used.
@@ -407,9 +407,8 @@ impl Range {
 
     fn insert_dead(&mut self, pos: u16, mem: &mut Mem) -> Result<(), NoMemory> {
         let (lo, hi) = span((pos / MAX_OFFSET) as u8);
-        let first = !self.dead.any_in(lo, hi);
-        with(&mut self.dead, mem, |set| set.insert(pos))?;
-        self.garbage_blocks += u8::from(first);
+        let (new, alone) = with(&mut self.dead, mem, |set| set.insert_in(pos, lo, hi))?;
+        self.garbage_blocks += u8::from(new && alone);
         Ok(())
     }
 

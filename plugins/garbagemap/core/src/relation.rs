@@ -1,5 +1,7 @@
 //! The relations of the ledger: where they are kept, and their ranges.
 
+use std::collections::hash_map::Entry;
+
 use walker_wal::{BlockNumber, RelFileLocator};
 
 use crate::block::BlockMask;
@@ -84,55 +86,37 @@ impl<R> Relation<R> {
         }
     }
 
-    /// The range, if its block `b` is known: it is made if it follows from
-    /// `known_from`.
-    pub(crate) fn known_range(
+    /// The range a block is in, if it is known or is to be, and whether there
+    /// is one or not.
+    pub(crate) fn range_of(
         &mut self,
         geo: Geometry,
         blkno: BlockNumber,
+        to_be_known: bool,
         mem: &mut Mem,
     ) -> Result<Option<&mut Range>, NoMemory> {
         let (rangeno, b) = geo.split(blkno);
-        if !self.ranges.contains_key(&rangeno) {
-            if self.known_from.is_none_or(|from| blkno < from) {
-                return Ok(None);
+        // So that the entry below finds room: asking for it cannot fail there.
+        if self.ranges.len() == self.ranges.capacity() {
+            let before = map_bytes(&self.ranges);
+            self.ranges.try_reserve(1)?;
+            mem.changed(before, map_bytes(&self.ranges));
+        }
+        match self.ranges.entry(rangeno) {
+            Entry::Occupied(entry) => {
+                let range = &mut **entry.into_mut();
+                Ok((to_be_known || range.is_known(b)).then_some(range))
             }
-            return self.range_or_new(geo, rangeno, mem).map(Some);
-        }
-        Ok(self
-            .ranges
-            .get_mut(&rangeno)
-            .map(|r| &mut **r)
-            .filter(|r| r.is_known(b)))
-    }
-
-    /// The range, which is made if there is none.
-    pub(crate) fn range_or_new(
-        &mut self,
-        geo: Geometry,
-        rangeno: u32,
-        mem: &mut Mem,
-    ) -> Result<&mut Range, NoMemory> {
-        if !self.ranges.contains_key(&rangeno) {
-            let blocks = geo.range_blocks();
-            let first = geo.blkno(rangeno, 0);
-            let known = match self.known_from {
-                None => BlockMask::default(),
-                Some(from) => {
-                    BlockMask::from(from.saturating_sub(first).min(blocks.into()) as u8, blocks)
+            Entry::Vacant(entry) => {
+                if !to_be_known && self.known_from.is_none_or(|from| blkno < from) {
+                    return Ok(None);
                 }
-            };
-            let normal = if geo.count_tuples {
-                Normal::try_new(blocks, mem)?
-            } else {
-                Normal::default()
-            };
-            self.add_range(rangeno, Range::new(known, normal), mem)?;
+                let mut range = Boxed::try_new(Range::default())?;
+                *range = new_range(geo, rangeno, self.known_from, mem)?;
+                mem.grew(RANGE_BYTES);
+                Ok(Some(entry.insert(range)))
+            }
         }
-        self.ranges
-            .get_mut(&rangeno)
-            .map(|r| &mut **r)
-            .ok_or(NoMemory)
     }
 
     /// Put a new range in its place. Its heap bytes were accounted for when
@@ -164,6 +148,28 @@ impl<R> Relation<R> {
     }
 }
 
+/// A range of which nothing is known but what follows from `known_from`.
+fn new_range(
+    geo: Geometry,
+    rangeno: u32,
+    known_from: Option<BlockNumber>,
+    mem: &mut Mem,
+) -> Result<Range, NoMemory> {
+    let (blocks, first) = (geo.range_blocks(), geo.blkno(rangeno, 0));
+    let known = match known_from {
+        None => BlockMask::default(),
+        Some(from) => {
+            let first_known = from.saturating_sub(first).min(blocks.into());
+            BlockMask::from(first_known as u8, blocks)
+        }
+    };
+    let normal = match geo.count_tuples {
+        true => Normal::try_new(blocks, mem)?,
+        false => Normal::default(),
+    };
+    Ok(Range::new(known, normal))
+}
+
 /// Account for a range that was taken out of its map by other means.
 pub(crate) fn range_dropped(range: &Range, mem: &mut Mem) {
     mem.shrank(RANGE_BYTES + range.heap_bytes());
@@ -171,6 +177,12 @@ pub(crate) fn range_dropped(range: &Range, mem: &mut Mem) {
 
 fn map_bytes<V>(map: &Map<u32, V>) -> usize {
     map.capacity() * (size_of::<(u32, V)>() + 1) * 8 / 7
+}
+
+const CACHE_SLOTS: usize = 64;
+
+fn cache_slot(locator: RelFileLocator) -> usize {
+    (locator.rel_number ^ locator.db_oid) as usize % CACHE_SLOTS
 }
 
 struct Slot<R> {
@@ -185,8 +197,8 @@ pub(crate) struct Relations<R> {
     slots: Vec<Slot<R>>,
     free: Vec<u32>,
     by_locator: Map<RelFileLocator, u32>,
-    /// The last one found: records of one relation come in runs.
-    last: Option<(RelFileLocator, u32)>,
+    /// Those found last, by [`cache_slot`].
+    cache: [Option<(RelFileLocator, u32)>; CACHE_SLOTS],
 }
 
 impl<R> Default for Relations<R> {
@@ -195,7 +207,7 @@ impl<R> Default for Relations<R> {
             slots: Vec::new(),
             free: Vec::new(),
             by_locator: Map::default(),
-            last: None,
+            cache: [None; CACHE_SLOTS],
         }
     }
 }
@@ -206,13 +218,14 @@ impl<R> Relations<R> {
     }
 
     pub(crate) fn find(&mut self, locator: RelFileLocator) -> Option<u32> {
-        if let Some((last, idx)) = self.last
-            && last == locator
+        let cached = &mut self.cache[cache_slot(locator)];
+        if let Some((found, idx)) = *cached
+            && found == locator
         {
             return Some(idx);
         }
         let idx = *self.by_locator.get(&locator)?;
-        self.last = Some((locator, idx));
+        *cached = Some((locator, idx));
         Some(idx)
     }
 
@@ -275,7 +288,7 @@ impl<R> Relations<R> {
         slot.generation = slot.generation.wrapping_add(1);
         self.by_locator.remove(&rel.locator);
         self.free.push(idx);
-        self.last = None;
+        self.cache[cache_slot(rel.locator)] = None;
         mem.shrank(RELATION_BYTES);
         Some(rel)
     }

@@ -13,10 +13,9 @@ use walker_wal::{Block, ForkNumber, Major, OffsetNumber, Record, TransactionId, 
 use walker_wal::{heap, heap2};
 
 use super::{Server, at};
-use crate::block::MAX_OFFSET;
+use crate::block::{MAX_OFFSET, Offsets};
 use crate::image::Expect;
 use crate::ledger::Ledger;
-use crate::ops::Pruned;
 use crate::{Sink, xact};
 
 /// Flags of a pruning record with details about line pointers.
@@ -59,11 +58,15 @@ impl<S: Sink> Ledger<S> {
                 let (new, old) = (main(&update.new_block)?, main(update.old_block())?);
                 let (new_off, old_off) = (checked(update.new_offnum)?, checked(update.old_offnum)?);
                 let xid = writer(rec)?;
-                self.delete(at(rec, old), old_off, xid);
-                if update.init_page {
-                    self.init_page(at(rec, new));
+                if update.other_old_block.is_none() {
+                    self.update(at(rec, new), old_off, new_off, xid);
+                } else {
+                    self.delete(at(rec, old), old_off, xid);
+                    if update.init_page {
+                        self.init_page(at(rec, new));
+                    }
+                    self.insert(at(rec, new), new_off, Some(xid));
                 }
-                self.insert(at(rec, new), new_off, Some(xid));
                 let result = self.apply_image(rec, new, Expect::Exact, server);
                 match &update.other_old_block {
                     Some(old) => self
@@ -165,16 +168,9 @@ impl<S: Sink> Ledger<S> {
         let expect = match &prune.items {
             Some(items) => {
                 let froms = items.redirected.iter().map(|(from, _)| from);
-                froms
-                    .chain(items.nowdead.iter())
-                    .chain(items.nowunused.iter())
-                    .try_for_each(|off| checked(off).map(drop))?;
-                let pruned = Pruned {
-                    redirected: items.redirected.iter().map(|(from, _)| from),
-                    nowdead: items.nowdead.iter(),
-                    nowunused: items.nowunused.iter(),
-                };
-                self.prune(at(rec, block), pruned);
+                let (redirected, nowdead) = (offsets(froms)?, offsets(items.nowdead.iter())?);
+                let nowunused = offsets(items.nowunused.iter())?;
+                self.prune(at(rec, block), redirected, nowdead, nowunused);
                 Expect::Exact
             }
             // From 17 on the flags tell that there is nothing to tell.
@@ -195,15 +191,8 @@ impl<S: Sink> Ledger<S> {
         let block = main(&vacuum.block)?;
         let expect = match vacuum.nowunused {
             Some(offs) => {
-                offs.iter().try_for_each(|off| checked(off).map(drop))?;
-                let none = std::iter::empty;
-                let nowunused = offs.iter();
-                let pruned = Pruned {
-                    redirected: none(),
-                    nowdead: none(),
-                    nowunused,
-                };
-                self.prune(at(rec, block), pruned);
+                let none = Offsets::default;
+                self.prune(at(rec, block), none(), none(), offsets(offs.iter())?);
                 Expect::Exact
             }
             None => Expect::Vacuumed,
@@ -243,6 +232,14 @@ fn checked(off: OffsetNumber) -> Result<OffsetNumber, WalError> {
             value: off.into(),
         }),
     }
+}
+
+fn offsets(list: impl Iterator<Item = OffsetNumber>) -> Result<Offsets, WalError> {
+    let mut offsets = Offsets::default();
+    for off in list {
+        offsets.insert(checked(off)?);
+    }
+    Ok(offsets)
 }
 
 /// The transaction that changes tuples, which has an xid always.

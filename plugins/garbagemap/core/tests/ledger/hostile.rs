@@ -22,7 +22,7 @@ impl Oracle for Noise {
     }
 
     fn multixact_updater(&mut self, mxid: u32) -> Option<u32> {
-        (mxid % 3 > 0).then(|| mxid.wrapping_mul(self.0))
+        (!mxid.is_multiple_of(3)).then(|| mxid.wrapping_mul(self.0))
     }
 }
 
@@ -82,7 +82,7 @@ fn record() -> impl Strategy<Value = Draft> {
 proptest! {
     #![proptest_config(ProptestConfig {
         failure_persistence: None,
-        ..ProptestConfig::with_cases(crate::model::cases(400))
+        ..ProptestConfig::with_cases(crate::model::cases(150))
     })]
 
     #[test]

@@ -86,8 +86,17 @@ unsafe extern "C-unwind" fn at_exit(_code: c_int, _arg: pg_sys::Datum) {
     if let Some(running) = current::running() {
         if !failed {
             let words = LAST_WORDS.lock().ok().and_then(|mut words| words.take());
+            let silent = words.is_none();
             let message = words.unwrap_or_else(|| "the plugin ended the process".to_owned());
             remember(control, Some(&running), &message);
+            if silent {
+                // The hook adds which plugin, and where.
+                ereport!(
+                    WARNING,
+                    PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION,
+                    "a walker plugin ended the worker process"
+                );
+            }
         }
         failed = true;
         count(control, &running);

@@ -43,6 +43,7 @@ struct Worker<'a> {
     not_before: Lsn,
     rate: Rate,
     budget: Budget,
+    first_flush: bool,
     slot: Slot,
     looked: Instant,
 }
@@ -78,6 +79,7 @@ pub fn run(control: &Control) {
         not_before: Lsn(0),
         rate: Rate::new(),
         budget: Budget::new(),
+        first_flush: true,
         slot: Slot::new(control),
         looked: Instant::now(),
     };
@@ -208,7 +210,9 @@ impl Worker<'_> {
         let redo = redo_pointer();
         let end = self.reader.end();
         let past_redo = redo != self.redo && end >= redo;
-        if past_redo || end.bytes_since(self.flushed) >= guc::flush_wal() {
+        // Without any durable state a crash would lose all that was learned.
+        let first = self.first_flush && end == current_limit().lsn;
+        if past_redo || first || end.bytes_since(self.flushed) >= guc::flush_wal() {
             self.flush();
             self.redo = redo;
         }
@@ -216,6 +220,7 @@ impl Worker<'_> {
 
     fn flush(&mut self) {
         let end = self.reader.end();
+        self.first_flush = false;
         self.plugins.flush(self.control, end);
         self.plugins.remember(self.control, end);
         if let Some(durable) = self.plugins.durable(self.control) {
@@ -314,6 +319,7 @@ impl Worker<'_> {
     fn leave(&mut self) {
         self.flush();
         self.plugins.shut_down(self.reader.end());
+        signals::forgive();
         ereport!(
             LOG,
             PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,

@@ -73,6 +73,13 @@ pub fn reload_requested() -> bool {
     }
 }
 
+/// Forget that `die` was asked for: the process is leaving anyway, and a
+/// message on the way out would otherwise end it as an error.
+pub fn forgive() {
+    // SAFETY: a flag of the server.
+    unsafe { (&raw mut pg_sys::ProcDiePending).write_volatile(0) }
+}
+
 /// Serve interrupts: barriers, memory context logging, and the like.
 pub fn serve() {
     // SAFETY: between two records nothing is held. A SIGTERM that came while

@@ -1,6 +1,6 @@
 # Draws a garbage map: one cell per range, its colour (or, without colours, its
 # character) the share of dead tuples.
-# Input: rangeno start_block tuples (the dead included) dead exact(t/f)
+# Input: rangeno start_block live dead exact(t/f)
 
 BEGIN {
     plain = ".123456789#"
@@ -10,9 +10,9 @@ BEGIN {
 }
 
 # 0 only if nothing is dead. The steps are narrow where most tables are.
-function step(dead, tuples,   s) {
-    if (dead == 0 || tuples == 0) return 0
-    for (s = 1; s <= steps; s++) if (100 * dead < percent[s] * tuples) return s
+function step(dead, live,   s) {
+    if (dead == 0) return 0
+    for (s = 1; s <= steps; s++) if (100 * dead < percent[s] * (live + dead)) return s
     return steps + 1
 }
 
@@ -25,12 +25,12 @@ function cell(s, exact) {
     if ((NR - 1) % width == 0) printf "%s%8d ", (NR > 1 ? "\n" : ""), $2
     printf "%s", cell(step($4, $3), $5)
     dead += $4
-    tuples += $3
+    live += $3
 }
 
 END {
     printf "\n\n  share of dead tuples:  none "
     for (s = 0; s <= 10; s++) printf "%s", cell(s, "t")
     printf " over %d %%    not known %s\n", percent[steps], cell(0, "f")
-    printf "  %d dead, %d live tuples in %d ranges; a number at the left is a block number\n\n", dead, tuples - dead, NR
+    printf "  %d dead, %d live tuples in %d ranges; a number at the left is a block number\n\n", dead, live, NR
 }

@@ -75,7 +75,7 @@ map() {
   local colour=0 width=64
   if [ -t 1 ] && [ "${TERM:-dumb}" != dumb ] && [ -z "${NO_COLOR:-}" ]; then colour=1; fi
   sql -A -t -F ' ' -c "
-    SELECT rangeno, start_block, coalesce(n_tuples, (end_block - start_block + 1) * 61),
+    SELECT rangeno, start_block, coalesce(n_tuples, 0),
            coalesce(n_dead_tuples, 0), exact
     FROM garbage_map('$1') ORDER BY rangeno" |
     awk -v colour="$colour" -v width="$width" -f scripts/demo-map.awk

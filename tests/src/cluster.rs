@@ -1,7 +1,9 @@
 //! One cluster: its directory, its processes, its log.
 
 use crate::poll::{poll_until, timeout};
-use crate::server::{Server, output, run, text};
+use crate::process::exists;
+pub use crate::process::{children, signal};
+use crate::server::{Server, output, run};
 use postgres::{Client, Config, NoTls};
 use std::fs;
 use std::io::Write;
@@ -306,70 +308,4 @@ fn remove_orphans(server: &'static Server, parent: &Path) {
 
 fn env_lines() -> usize {
     crate::poll::env_number("WALKER_LOG_LINES", 200) as usize
-}
-
-/// Sends a signal, given by its name, to processes; one that is gone is fine.
-pub fn signal(name: &str, pids: &[u32]) {
-    let list: Vec<String> = pids.iter().map(u32::to_string).collect();
-    let script = format!("kill -{name} {} 2>/dev/null; true", list.join(" "));
-    run(Command::new("sh").arg("-c").arg(script));
-}
-
-fn stat_field(pid: u32, field: usize) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name, in parentheses, may hold anything; the fields follow it.
-    let rest = &stat[stat.rfind(')')? + 2..];
-    rest.split(' ').nth(field).map(str::to_owned)
-}
-
-fn exists(pid: u32) -> bool {
-    Path::new(&format!("/proc/{pid}")).exists()
-}
-
-/// The processes whose parent is this one.
-pub fn children(parent: u32) -> Vec<u32> {
-    let entries = fs::read_dir("/proc").expect("/proc");
-    let pids = entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| stat_field(*pid, 1) == Some(parent.to_string()))
-        .collect()
-}
-
-/// Runs a query through the server's own psql and returns what it printed
-/// (unaligned, rows only); the test fails if a statement fails.
-pub fn psql_file(cluster: &Cluster, database: &str, sql: &str) -> String {
-    let mut command = cluster.server.command("psql");
-    command.args([
-        "-X",
-        "-A",
-        "-t",
-        "-q",
-        "-v",
-        "ON_ERROR_STOP=1",
-        "-U",
-        "postgres",
-    ]);
-    command
-        .arg("-h")
-        .arg(cluster.host())
-        .args(["-d", database, "-f", "-"]);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command
-        .spawn()
-        .unwrap_or_else(|e| panic!("cannot run psql: {e}"));
-    // Written from a thread: psql may fill its output before it has read all.
-    let mut stdin = child.stdin.take().expect("a pipe");
-    let bytes = sql.as_bytes().to_owned();
-    let writer = std::thread::spawn(move || stdin.write_all(&bytes));
-    let output = child.wait_with_output().expect("psql");
-    let _ = writer.join();
-    assert!(
-        output.status.success(),
-        "psql failed:\n{sql}\n{}{}",
-        text(&output),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    text(&output)
 }

@@ -7,10 +7,14 @@
 //! waits for a fixed time: see [`poll`].
 
 pub mod cluster;
+pub mod history;
 pub mod markdown;
 pub mod oracle;
 pub mod pgbench;
+pub mod player;
 pub mod poll;
+pub mod process;
+pub mod psql;
 pub mod report;
 pub mod rng;
 pub mod scenario;

@@ -38,6 +38,7 @@ pub fn play_all(stage: &Stage<'_>, scenarios: &[Scenario]) {
             if stage.primary.postmaster_pid().is_none() {
                 break;
             }
+            clean_up(stage, number);
         }
     }
     assert!(
@@ -46,6 +47,22 @@ pub fn play_all(stage: &Stage<'_>, scenarios: &[Scenario]) {
         failed.len(),
         scenarios.len(),
         failed.join("; ")
+    );
+}
+
+/// After a failure: what is left of a scenario must not fail the next ones.
+fn clean_up(stage: &Stage<'_>, number: usize) {
+    let primary = stage.primary;
+    primary.poll_query_until("postgres", "SELECT pg_is_in_recovery()", "f");
+    let prepared = "SELECT gid, database FROM pg_prepared_xacts";
+    for row in primary.psql("postgres", prepared).unwrap_or_default() {
+        if let [Some(gid), Some(database)] = &row[..] {
+            let _ = primary.psql(database, &format!("ROLLBACK PREPARED '{gid}'"));
+        }
+    }
+    let _ = primary.psql(
+        stage.database,
+        &format!("DROP SCHEMA IF EXISTS s{number} CASCADE"),
     );
 }
 
@@ -150,13 +167,11 @@ impl<'a> Play<'a> {
         })
     }
 
-    /// Stops and starts. The map need not know old relations after it: that
-    /// is the business of the tests of the saved state.
+    /// Stops and starts. What the map knew it must know again afterwards.
     fn again(&mut self, mode: Mode) {
         self.stage.primary.stop(mode);
         self.sessions.clear();
         self.stage.primary.start();
-        self.known = false;
     }
 
     fn compare(&mut self, database: &str) {

@@ -2,8 +2,9 @@
 //! on must be sound before they are believed.
 
 use std::time::Duration;
-use walker_tests::cluster::{children, psql_file};
+use walker_tests::cluster::children;
 use walker_tests::pgbench::{Pgbench, mixed};
+use walker_tests::psql::psql_file;
 use walker_tests::{Cluster, Mode, Session};
 
 #[test]
@@ -31,7 +32,10 @@ fn life_of_a_cluster() {
     assert_eq!(cluster.postmaster_pid(), None);
     cluster.start();
     cluster.wait_for_log("not properly shut down", offset);
-    assert_eq!(psql_file(&cluster, "postgres", "SELECT * FROM t;\n"), "1\n");
+    assert_eq!(
+        psql_file(&cluster, "postgres", "SELECT * FROM t;\n"),
+        " a \n---\n 1\n\n"
+    );
 
     let error = cluster
         .psql("postgres", "SELECT 1/0")

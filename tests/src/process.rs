@@ -1,0 +1,33 @@
+//! Processes, by way of `/proc`.
+
+use crate::server::run;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Sends a signal, given by its name, to processes; one that is gone is fine.
+pub fn signal(name: &str, pids: &[u32]) {
+    let list: Vec<String> = pids.iter().map(u32::to_string).collect();
+    let script = format!("kill -{name} {} 2>/dev/null; true", list.join(" "));
+    run(Command::new("sh").arg("-c").arg(script));
+}
+
+fn stat_field(pid: u32, field: usize) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything; the fields follow it.
+    let rest = &stat[stat.rfind(')')? + 2..];
+    rest.split(' ').nth(field).map(str::to_owned)
+}
+
+/// Whether there is such a process, be it one that waits to be reaped.
+pub(crate) fn exists(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// The processes whose parent is this one.
+pub fn children(parent: u32) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").expect("/proc");
+    let pids = entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| stat_field(*pid, 1) == Some(parent.to_string()))
+        .collect()
+}

@@ -1,0 +1,246 @@
+//! Wrong input and missing privileges: which error, by SQLSTATE, for whom.
+
+use walker_tests::Cluster;
+use walker_tests::walker::plain;
+
+/// Statement and SQLSTATE; "ok" if it must work.
+type Case = (&'static str, &'static str);
+
+const SETUP: &str = "
+CREATE TABLE t (a int PRIMARY KEY);
+INSERT INTO t SELECT generate_series(1, 1000);
+DELETE FROM t WHERE a <= 10;
+CREATE VIEW v AS SELECT * FROM t;
+CREATE SEQUENCE s;
+CREATE MATERIALIZED VIEW m AS SELECT * FROM t;
+CREATE UNLOGGED TABLE u (a int);
+CREATE TABLE p (a int) PARTITION BY LIST (a);
+CREATE TYPE c AS (a int);
+CREATE ACCESS METHOD other TYPE TABLE HANDLER heap_tableam_handler;
+CREATE TABLE o (a int) USING other;
+CREATE TABLE \"Odd \"\"Name\" (a int);
+CREATE ROLE nobody LOGIN;
+CREATE ROLE monitor LOGIN IN ROLE pg_monitor;
+CREATE ROLE scan LOGIN IN ROLE pg_stat_scan_tables;
+CREATE ROLE stats LOGIN IN ROLE pg_read_all_stats;";
+
+const WRONG_RELATIONS: &[Case] = &[
+    ("t", "ok"),
+    ("m", "ok"),
+    ("pg_class", "ok"),
+    ("pg_database", "ok"),
+    ("pg_toast.pg_toast_1255", "ok"),
+    ("\"Odd \"\"Name\"", "ok"),
+    ("v", "42809"),
+    ("s", "42809"),
+    ("t_pkey", "42809"),
+    ("c", "42809"),
+    ("p", "42809"),
+    ("pg_stat_activity", "42809"),
+    ("u", "0A000"),
+    ("o", "0A000"),
+    ("no_such_table", "42P01"),
+    ("0", "42P01"),
+    ("4294967295", "42P01"),
+];
+
+const WRONG_ARGUMENTS: &[Case] = &[
+    ("SELECT * FROM garbage_map('t', 32)", "ok"),
+    ("SELECT * FROM garbage_map('t', 64)", "ok"),
+    ("SELECT * FROM garbage_map('t', 1073741824)", "ok"),
+    ("SELECT * FROM garbage_map('t', 0)", "22023"),
+    ("SELECT * FROM garbage_map('t', -32)", "22023"),
+    ("SELECT * FROM garbage_map('t', 33)", "22023"),
+    ("SELECT * FROM garbage_map('t', -2147483648)", "22023"),
+    ("SELECT * FROM garbage_map('t', 2147483647)", "22023"),
+    ("SELECT * FROM garbage_map(NULL)", "ok"),
+    ("SELECT * FROM garbage_map('t', NULL)", "ok"),
+    ("SELECT * FROM garbage_verify(NULL)", "ok"),
+    (
+        "CREATE TEMPORARY TABLE x (a int); SELECT * FROM garbage_map('x')",
+        "0A000",
+    ),
+    ("SELECT walker_wait('0/0', '-1 s')", "22023"),
+    ("SELECT walker_wait('0/0', '1 s')", "ok"),
+    ("SELECT walker_wait('FFFFFFFF/FFFFFFFF', '1 ms')", "ok"),
+    ("SELECT walker_wait('FFFFFFFF/FFFFFFFF', '0')", "ok"),
+    ("SELECT walker_wait('zero', '1 s')", "22P02"),
+    ("SET walker.no_such_setting = 1", "42602"),
+    ("SET walker.plugins = 'x'", "55P02"),
+    ("ALTER SYSTEM SET walker.plugins = '../evil'", "22023"),
+    ("ALTER SYSTEM SET walker.plugins = '/tmp/evil'", "22023"),
+    ("ALTER SYSTEM SET walker.plugins = 'a,a'", "22023"),
+    ("ALTER SYSTEM SET walker.plugins = '$libdir/x'", "22023"),
+];
+
+/// By role, in the order nobody, monitor, scan, stats, postgres: y or n.
+const PRIVILEGES: &[(&str, &str)] = &[
+    ("SELECT * FROM walker_status", "nynny"),
+    ("SELECT * FROM walker_status()", "nynny"),
+    ("SELECT * FROM walker_plugins", "nynny"),
+    ("SELECT * FROM walker_rmgr_stats", "nynny"),
+    ("SELECT walker_wait('0/0', '1 ms')", "nynny"),
+    ("SELECT * FROM garbage_map('t')", "nyyyy"),
+    ("SELECT * FROM garbage_map('t', 64)", "nyyyy"),
+    ("SELECT * FROM garbage_tables", "nyyyy"),
+    ("SELECT * FROM garbage_status", "nynny"),
+    ("SELECT * FROM garbage_summary('t')", "nyyny"),
+    ("SELECT * FROM gs('t')", "nyyny"),
+    ("SELECT * FROM gs_rank('t')", "nyyny"),
+    ("SELECT * FROM garbage_verify('t')", "nyyny"),
+    ("SELECT garbage_base_scan('t')", "nnnny"),
+    ("SELECT garbage_base_scan()", "nnnny"),
+    ("SELECT walker_restart()", "nnnny"),
+];
+
+const ROLES: [&str; 5] = ["nobody", "monitor", "scan", "stats", "postgres"];
+
+/// Runs all cases and complains of all together.
+fn judge(cluster: &Cluster, cases: impl IntoIterator<Item = (&'static str, String, String)>) {
+    let mut wrong = Vec::new();
+    for (role, sql, expected) in cases {
+        let result = cluster.psql_as(role, "postgres", &sql);
+        let (got, message) = match result {
+            Ok(_) => ("ok".to_owned(), String::new()),
+            Err(error) => (error.sqlstate.clone(), error.message),
+        };
+        if got != expected {
+            wrong.push(format!(
+                "{role}: {sql}\n  is {got}, should be {expected}; {message}"
+            ));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} wrong answers:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn relations_that_have_no_map() {
+    if plain() {
+        return;
+    }
+    let cluster = Cluster::with_walker("relations", &[], "");
+    cluster.safe_psql("postgres", SETUP);
+    let functions = ["garbage_map", "garbage_verify", "garbage_base_scan"];
+    judge(
+        &cluster,
+        functions.iter().flat_map(|function| {
+            WRONG_RELATIONS.iter().map(move |(relation, expected)| {
+                let quoted = relation.replace('\'', "''");
+                let sql = format!("SELECT * FROM {function}('{quoted}')");
+                ("postgres", sql, (*expected).to_owned())
+            })
+        }),
+    );
+    judge(
+        &cluster,
+        WRONG_ARGUMENTS
+            .iter()
+            .map(|(sql, e)| ("postgres", (*sql).to_owned(), (*e).to_owned())),
+    );
+    let error = cluster
+        .psql("postgres", "SELECT * FROM garbage_map('u')")
+        .expect_err("unlogged");
+    assert!(error.message.contains("not WAL-logged"), "{error}");
+}
+
+#[test]
+fn every_function_for_every_role() {
+    if plain() {
+        return;
+    }
+    let cluster = Cluster::with_walker("roles", &[], "");
+    cluster.safe_psql("postgres", SETUP);
+    let cases = PRIVILEGES.iter().flat_map(|(sql, allowed)| {
+        ROLES.iter().zip(allowed.chars()).map(|(role, allowed)| {
+            let expected = if allowed == 'y' { "ok" } else { "42501" };
+            (*role, (*sql).to_owned(), expected.to_owned())
+        })
+    });
+    judge(&cluster, cases);
+
+    // The functions look at the caller themselves: a careless GRANT opens
+    // nothing.
+    for function in [
+        "walker_status()",
+        "walker_wait(pg_lsn, interval)",
+        "walker_restart()",
+        "garbage_map(regclass, int)",
+        "garbage_verify(regclass)",
+        "garbage_base_scan(regclass)",
+    ] {
+        cluster.safe_psql(
+            "postgres",
+            &format!("GRANT EXECUTE ON FUNCTION {function} TO PUBLIC"),
+        );
+    }
+    let cases = [
+        "SELECT * FROM walker_status()",
+        "SELECT walker_wait('0/0', '1 ms')",
+        "SELECT walker_restart()",
+        "SELECT * FROM garbage_map('t')",
+        "SELECT * FROM garbage_verify('t')",
+        "SELECT garbage_base_scan('t')",
+    ];
+    judge(
+        &cluster,
+        cases
+            .iter()
+            .map(|sql| ("nobody", (*sql).to_owned(), "42501".to_owned())),
+    );
+}
+
+#[test]
+fn without_preload_and_without_plugin() {
+    if plain() {
+        return;
+    }
+    let cluster = Cluster::new("unloaded");
+    cluster.init();
+    cluster.start();
+    cluster.create_extensions("postgres");
+    let statements = [
+        "SELECT * FROM walker_status",
+        "SELECT * FROM walker_plugins",
+        "SELECT * FROM walker_rmgr_stats",
+        "SELECT walker_wait('0/0', '1 s')",
+        "SELECT * FROM garbage_map('pg_class')",
+        "SELECT * FROM garbage_tables",
+        "SELECT * FROM garbage_verify('pg_class')",
+    ];
+    let refused = |statements: &[&str]| {
+        judge(
+            &cluster,
+            statements
+                .iter()
+                .map(|sql| ("postgres", (*sql).to_owned(), "55000".to_owned())),
+        );
+    };
+    refused(&statements);
+    // What only reads the table needs no worker.
+    cluster.safe_psql("postgres", "SELECT * FROM garbage_summary('pg_class')");
+
+    cluster.append_conf("shared_preload_libraries = 'walker'");
+    cluster.restart();
+    refused(&statements[4..]);
+    cluster.poll_query_until("postgres", "SELECT count(*) FROM walker_status", "1");
+    assert_eq!(
+        cluster.safe_psql("postgres", "SELECT count(*) FROM walker_plugins"),
+        "0"
+    );
+
+    // A plugin that is not there stops neither the server nor the others.
+    cluster.append_conf("walker.plugins = 'no_such_plugin, garbagemap'");
+    cluster.restart();
+    cluster.poll_query_until(
+        "postgres",
+        "SELECT string_agg(name || ':' || (state = 'running')::text, ' ') FROM walker_plugins",
+        "no_such_plugin:false garbagemap:true",
+    );
+    cluster.walker_wait();
+    cluster.safe_psql("postgres", "SELECT * FROM garbage_map('pg_class')");
+}

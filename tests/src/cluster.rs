@@ -3,6 +3,7 @@
 use crate::poll::{poll_until, timeout};
 use crate::process::exists;
 pub use crate::process::{children, signal};
+pub use crate::psql::psql_file;
 use crate::server::{Server, output, run};
 use postgres::{Client, Config, NoTls};
 use std::fs;

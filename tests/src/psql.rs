@@ -5,24 +5,22 @@ use crate::server::text;
 use std::io::Write;
 use std::process::Stdio;
 
-/// Runs a script through the server's own psql and returns what it printed,
-/// as a user would see it; the test fails if a statement fails.
+/// Runs a script through the server's own psql and returns what it printed
+/// (unaligned, rows only); the test fails if a statement fails.
 pub fn psql_file(cluster: &Cluster, database: &str, sql: &str) -> String {
+    psql(cluster, database, &["-A", "-t"], sql)
+}
+
+/// As [`psql_file`], printed as a page of the manual would show it.
+pub fn psql_page(cluster: &Cluster, database: &str, sql: &str) -> String {
+    psql(cluster, database, &["-P", "footer=off"], sql)
+}
+
+fn psql(cluster: &Cluster, database: &str, options: &[&str], sql: &str) -> String {
     let mut command = cluster.server.command("psql");
-    command.args([
-        "-X",
-        "-A",
-        "-t",
-        "-q",
-        "-v",
-        "ON_ERROR_STOP=1",
-        "-U",
-        "postgres",
-    ]);
-    command
-        .arg("-h")
-        .arg(cluster.host())
-        .args(["-d", database, "-f", "-"]);
+    command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres"]);
+    command.args(options).arg("-h").arg(cluster.host());
+    command.args(["-d", database, "-f", "-"]);
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

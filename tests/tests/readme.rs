@@ -2,7 +2,7 @@
 
 use walker_tests::Cluster;
 use walker_tests::markdown::sql_blocks;
-use walker_tests::psql::psql_file;
+use walker_tests::psql::psql_page;
 use walker_tests::walker::{PRELOAD, plain};
 
 #[test]
@@ -21,7 +21,7 @@ fn the_sql_of_the_readme_runs() {
     cluster.start();
     for block in blocks {
         eprintln!("README.md, line {}", block.line);
-        let printed = psql_file(&cluster, "postgres", &block.text);
+        let printed = psql_page(&cluster, "postgres", &block.text);
         if let Some(output) = &block.output {
             let trim = |text: &str| {
                 text.lines()

@@ -173,7 +173,8 @@ fn main() {
         next: SIZES.iter().map(|&n| vec![ROWS + 1; n as usize]).collect(),
         random: 1,
     };
-    let transactions = 400_000;
+    let set = std::env::var("TRANSACTIONS").ok();
+    let transactions = set.and_then(|n| n.parse().ok()).unwrap_or(400_000u32);
     for xid in 1000..1000 + transactions {
         (0..3).for_each(|rel| bench.update(rel, xid));
         let (at, off) = (xid / 200 % SIZES[3], (xid % 200) as u8 + 1);

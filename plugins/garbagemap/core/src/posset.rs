@@ -122,6 +122,15 @@ impl PosSet {
         lo: u16,
         hi: u16,
     ) -> Result<(bool, bool), NoMemory> {
+        if let Sparse(list) = &mut self.0
+            && list.len() < list.capacity()
+            && let Err(at) = find(list, pos)
+        {
+            let alone =
+                (at == 0 || list[at - 1] < lo) && list.get(at).is_none_or(|&next| next >= hi);
+            list.insert(at, pos);
+            return Ok((true, alone));
+        }
         let new = self.insert(pos)?;
         let alone = match &self.0 {
             Sparse(list) => find(list, pos).is_ok_and(|at| {

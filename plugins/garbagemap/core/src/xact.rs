@@ -82,7 +82,7 @@ pub(crate) struct Touch {
     pub rangeno: u32,
 }
 
-type Touches = SmallVec<[Touch; 2]>;
+type Touches = SmallVec<[Touch; 4]>;
 
 /// Bytes of an entry in the table, about: key, value, and free buckets.
 const TX_BYTES: usize = (size_of::<TransactionId>() + size_of::<Touches>()) * 3 / 2;

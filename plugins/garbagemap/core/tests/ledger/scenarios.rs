@@ -507,3 +507,72 @@ fn a_scan_ends_with_its_relation() {
     let outcome = l.base_block(rel(2), 0, Lsn(5000), &items, Lsn(6000), told);
     assert_eq!(outcome, BaseOutcome::Undecided);
 }
+
+#[test]
+fn what_makes_a_block_known() {
+    let mut l = ledger();
+    // A page that is made anew, by each record that can.
+    let insert = RecordBuilder::new(RmgrId::HEAP, 0x80).xid(800);
+    let insert = insert.main_data(&[1, 0, 0]);
+    let insert = insert.block(spec(1, 0).will_init().data(&[1, 0, 0, 8, 24, 1]));
+    feed(&mut l, insert, 20, &mut Told::default());
+    assert_eq!(l.block(rel(1), 0).unwrap().inserted, [(1, 800)]);
+
+    let main = [words(&[800]), vec![9, 0, 0, 0], words(&[0]), vec![1, 0]].concat();
+    let old = BlockSpec::new(1, (1663, 5, 1), 0);
+    let update = RecordBuilder::new(RmgrId::HEAP, 0x20 | 0x80)
+        .xid(800)
+        .main_data(&main);
+    let new = spec(1, 1).will_init().data(&[1, 0, 0, 8, 24, 1]);
+    feed(
+        &mut l,
+        update.block(new).block(old),
+        30,
+        &mut Told::default(),
+    );
+    assert_eq!(l.block(rel(1), 1).unwrap().inserted, [(1, 800)]);
+    assert_eq!(l.block(rel(1), 0).unwrap().deleted, [(9, 800)]);
+
+    apply(&mut l, &fill(rel(1), 2, 5, 40));
+    assert_eq!(l.block(rel(1), 2).unwrap().normal, Some(5));
+
+    // A page that is all-visible: without garbage, and not counted.
+    let visible = RecordBuilder::new(RmgrId::HEAP2, 0x40).main_data(&[0, 0, 0, 0, 1]);
+    let vm = spec(1, 0).fork(ForkNumber::VISIBILITYMAP);
+    let heap = BlockSpec::new(1, (1663, 5, 1), 3);
+    feed(
+        &mut l,
+        visible.block(vm).block(heap),
+        50,
+        &mut Told::default(),
+    );
+    assert_eq!(l.block(rel(1), 3), Some(BlockView::default()));
+    assert_eq!(l.sink().get(rel(1)).unwrap().ranges[&0].first_unknown, 4);
+    assert_eq!(l.sink().get(rel(1)).unwrap().ranges[&0].tuples, None);
+
+    // Nothing else does.
+    apply(&mut l, &delete(rel(1), 4, 1, 800, 60));
+    assert_eq!(l.block(rel(1), 4), None);
+    assert_eq!(l.block(rel(2), 0), None);
+}
+
+#[test]
+fn a_lock_shows_that_the_updater_aborted() {
+    let mut l = with_garbage();
+    apply(&mut l, &delete(rel(1), 0, 3, 801, 50));
+    let lock = |bits: u8| Fake {
+        rmid: 10,
+        info: 0x60,
+        xid: 802,
+        main: [words(&[802]), vec![3, 0, bits, 0]].concat(),
+        locator: rel(1),
+        blkno: Some(0),
+        lsn: 60,
+        ..Fake::default()
+    };
+    apply(&mut l, &lock(XLHL_XMAX_IS_MULTI | XLHL_XMAX_KEYSHR_LOCK));
+    assert_eq!(l.block(rel(1), 0).unwrap().deleted, [(3, 801)]);
+    apply(&mut l, &lock(XLHL_XMAX_IS_MULTI | XLHL_XMAX_LOCK_ONLY));
+    assert_eq!(l.block(rel(1), 0).unwrap().deleted, []);
+    assert_eq!(dead(&l, 1, 0), Some(vec![1, 2]));
+}

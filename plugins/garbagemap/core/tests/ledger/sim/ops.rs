@@ -78,10 +78,13 @@ impl Server {
             return;
         };
         let xid = self.xid(session);
-        let tuple = fresh(xid);
+        let mut tuple = fresh(xid);
+        if self.random(8) == 0 {
+            tuple.infomask |= HEAP_XMIN_FROZEN;
+        }
         let data = header(&tuple);
         let off = self.page(rel, blkno).add(tuple);
-        let speculative = self.random(4) == 0;
+        let speculative = self.random(4) == 0 && data[3] & 0x03 == 0;
         let flags = if speculative {
             XLH_INSERT_IS_SPECULATIVE
         } else {

@@ -43,6 +43,7 @@ impl PosSet {
     }
 
     /// Bytes on the heap.
+    #[inline]
     pub(crate) fn heap_bytes(&self) -> usize {
         match &self.0 {
             Sparse(list) if list.spilled() => list.capacity() * 2 + MALLOC_OVERHEAD,
@@ -51,6 +52,7 @@ impl PosSet {
         }
     }
 
+    #[inline]
     pub(crate) fn contains(&self, pos: u16) -> bool {
         match &self.0 {
             Sparse(list) => find(list, pos).is_ok(),
@@ -321,6 +323,7 @@ fn bit(pos: u16) -> u64 {
 }
 
 /// Newest positions tend to be the highest, so the end is tried first.
+#[inline]
 fn find(list: &[u16], pos: u16) -> Result<usize, usize> {
     match list.last() {
         Some(&last) if last < pos => Err(list.len()),

@@ -168,7 +168,7 @@ impl Range {
     ) -> Result<Effect, NoMemory> {
         let pos = position(b, off);
         let was_dead = self.remove_dead(pos, mem);
-        let was_item = with(&mut self.items, mem, |set| set.remove(pos));
+        let was_item = take(&mut self.items, pos, mem);
         self.remove_pending(pos, mem);
         if was_dead {
             self.normal.set(b, None);
@@ -231,7 +231,7 @@ impl Range {
     pub(crate) fn clear_deleters(&mut self, b: u8, off: OffsetNumber, mem: &mut Mem) {
         let pos = position(b, off);
         for group in &mut self.pending {
-            with(&mut group.del, mem, |set| set.remove(pos));
+            take(&mut group.del, pos, mem);
         }
     }
 
@@ -413,7 +413,7 @@ impl Range {
     }
 
     fn remove_dead(&mut self, pos: u16, mem: &mut Mem) -> bool {
-        let removed = with(&mut self.dead, mem, |set| set.remove(pos));
+        let removed = take(&mut self.dead, pos, mem);
         if removed {
             let (lo, hi) = span((pos / MAX_OFFSET) as u8);
             self.garbage_blocks -= u8::from(!self.dead.any_in(lo, hi));
@@ -424,8 +424,8 @@ impl Range {
     fn remove_pending(&mut self, pos: u16, mem: &mut Mem) -> bool {
         let mut removed = false;
         for group in &mut self.pending {
-            removed |= with(&mut group.ins, mem, |set| set.remove(pos));
-            removed |= with(&mut group.del, mem, |set| set.remove(pos));
+            removed |= take(&mut group.ins, pos, mem);
+            removed |= take(&mut group.del, pos, mem);
         }
         removed
     }
@@ -454,4 +454,10 @@ fn with<R>(set: &mut PosSet, mem: &mut Mem, change: impl FnOnce(&mut PosSet) -> 
     let result = change(set);
     mem.changed(before, set.heap_bytes());
     result
+}
+
+/// Take a position out of a set it is seldom in.
+#[inline]
+fn take(set: &mut PosSet, pos: u16, mem: &mut Mem) -> bool {
+    set.contains(pos) && with(set, mem, |set| set.remove(pos))
 }

@@ -45,6 +45,13 @@ pub struct BatchInput<'a> {
     pub record_context: pg_sys::MemoryContext,
 }
 
+/// The record read last.
+struct LastRecord {
+    lsn: u64,
+    end: u64,
+    crc: u32,
+}
+
 enum RawEnd {
     Full,
     EndOfWal,
@@ -59,18 +66,24 @@ pub fn run_batch(
     input: &BatchInput<'_>,
     stats: &BatchStats,
 ) -> BatchEnd {
-    let mut end = reader.end().0;
+    // Noted record by record: after a read that gives nothing the reader no
+    // longer has the last one.
+    let mut last = LastRecord {
+        lsn: 0,
+        end: reader.end().0,
+        crc: 0,
+    };
     let state = reader.raw();
-    let end_of_last = &raw mut end;
+    let to_last = &raw mut last;
     // SAFETY: `batch` neither panics nor owns anything that needs a
     // destructor, so an ERROR may leave it by longjmp.
     let why = unsafe {
         pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
-        pg_sys::ffi::pg_guard_ffi_boundary(|| batch(state, table, input, stats, end_of_last))
+        pg_sys::ffi::pg_guard_ffi_boundary(|| batch(state, table, input, stats, to_last))
     };
-    if end != reader.end().0 {
-        reader.moved_to(Lsn(end));
-        history::remember(reader.record_id());
+    if last.lsn != 0 {
+        reader.moved_to(Lsn(last.end));
+        history::remember(Some((last.lsn, last.end, last.crc)));
     }
     match why {
         RawEnd::Full => BatchEnd::Full,
@@ -82,13 +95,13 @@ pub fn run_batch(
 }
 
 /// # Safety
-/// Inside pg_guard_ffi_boundary, with a reader that stands behind `*end`.
+/// Inside pg_guard_ffi_boundary, with a reader that stands behind `last.end`.
 unsafe fn batch(
     state: *mut pg_sys::XLogReaderState,
     table: &DispatchTable,
     input: &BatchInput<'_>,
     stats: &BatchStats,
-    end: *mut u64,
+    last: *mut LastRecord,
 ) -> RawEnd {
     for _ in 0..BATCH {
         // SAFETY: flags that signal handlers set; a volatile read each.
@@ -101,7 +114,7 @@ unsafe fn batch(
             return RawEnd::Interrupted;
         }
         // SAFETY: the caller's promise.
-        if unsafe { *end } >= input.limit.0 {
+        if unsafe { (*last).end } >= input.limit.0 {
             return RawEnd::EndOfWal;
         }
         let mut message: *mut c_char = core::ptr::null_mut();
@@ -117,8 +130,12 @@ unsafe fn batch(
         }
         // SAFETY: a record was read, so state->record is set.
         unsafe {
-            *end = (*state).EndRecPtr;
-            current::read_to(*end);
+            *last = LastRecord {
+                lsn: (*state).ReadRecPtr,
+                end: (*state).EndRecPtr,
+                crc: (*header).xl_crc,
+            };
+            current::read_to((*last).end);
             deliver(state, table, input, stats);
         }
     }

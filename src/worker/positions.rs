@@ -13,8 +13,8 @@ use crate::reader::redo_pointer;
 use crate::shared::{self, Control, PluginState};
 use core::sync::atomic::Ordering::Relaxed;
 use pgrx::prelude::*;
-use walker_plugin::WalkerCallbacks;
 use walker_plugin::wal::Lsn;
+use walker_plugin::{RESUME, WalkerCallbacks};
 
 /// A plugin with as many failures in a row at one record is left out.
 const MAX_FAILURES: u32 = 3;
@@ -27,6 +27,8 @@ pub struct Plugins {
     running: Vec<(u32, LoadedPlugin)>,
     /// By plugin index: records that end at or before are not delivered.
     pub positions: [u64; MAX_PLUGINS],
+    /// By plugin index: it has no state of its own that says where it was.
+    stateless: [bool; MAX_PLUGINS],
     /// Callbacks by resource manager ID.
     pub table: DispatchTable,
 }
@@ -47,6 +49,7 @@ impl Plugins {
         let mut plugins = Plugins {
             running,
             positions: [0; MAX_PLUGINS],
+            stateless: [false; MAX_PLUGINS],
             table,
         };
         plugins.start_up(control);
@@ -62,7 +65,6 @@ impl Plugins {
                 && let Some(lsn) = remembered.position(&plugin.name.to_string_lossy())
             {
                 resume = lsn;
-                status.durable_lsn.store(lsn.0, Relaxed);
             }
             let callbacks = &plugin.callbacks;
             if let Some(startup) = callbacks.startup_cb {
@@ -73,16 +75,21 @@ impl Plugins {
                 // A plugin with state of its own knows; without any, it begins
                 // where every page that matters still has its image in WAL.
                 // SAFETY: as above.
-                Some(start_lsn) => match call(*index, Callback::StartLsn, resume, || unsafe {
+                Some(start_lsn) => call(*index, Callback::StartLsn, resume, || unsafe {
                     start_lsn()
-                }) {
-                    0 => redo_pointer(),
-                    lsn => Lsn(lsn),
-                },
-                None if resume.is_valid() => resume,
-                None => redo_pointer(),
+                }),
+                None => RESUME,
+            };
+            self.stateless[*index as usize] = start == RESUME;
+            let start = match start {
+                RESUME if resume.is_valid() => resume,
+                0 | RESUME => redo_pointer(),
+                lsn => Lsn(lsn),
             };
             self.positions[*index as usize] = start.0;
+            if self.stateless[*index as usize] && start == resume {
+                status.durable_lsn.fetch_max(start.0, Relaxed);
+            }
             status.start_lsn.store(start.0, Relaxed);
             status.applied_lsn.store(start.0, Relaxed);
             status.state.store(PluginState::Running as u32, Relaxed);
@@ -151,7 +158,7 @@ impl Plugins {
         let stateless = || {
             self.running
                 .iter()
-                .filter(|(_, p)| p.callbacks.flush_cb.is_none())
+                .filter(|(i, _)| self.stateless[*i as usize])
         };
         let names = stateless().map(|(_, p)| p.name.to_string_lossy().into_owned());
         if Remembered::save(names, upto) {

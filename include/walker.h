@@ -40,6 +40,9 @@ extern "C" {
 /* All resource manager IDs, built-in and custom (128 to 255). */
 #define WALKER_RMGR_IDS 256
 
+/* "Where delivery stopped", as an answer of start_lsn_cb. */
+#define WALKER_RESUME (~(XLogRecPtr) 0)
+
 typedef void (*WalkerStartup_cb) (void);
 typedef void (*WalkerRecord_cb) (XLogReaderState *record);
 typedef void (*WalkerShutdown_cb) (void);
@@ -86,7 +89,9 @@ typedef struct WalkerCallbacks
 	/*
 	 * Called after startup: records that end at or before the position
 	 * returned are not delivered. InvalidXLogRecPtr means that the plugin has
-	 * no state yet; it then gets all WAL from the last redo pointer on.
+	 * no state yet; it then gets all WAL from the last redo pointer on. A
+	 * plugin without state of its own leaves this out, or returns
+	 * WALKER_RESUME: it goes on where the worker before this one stopped.
 	 */
 	WalkerStartLsn_cb start_lsn_cb;
 

@@ -48,17 +48,15 @@ impl Remembered {
             .map(|(_, lsn)| *lsn)
     }
 
-    /// Remember that these plugins have seen all WAL up to `upto`; whether
-    /// that is durable now.
-    pub fn save(plugins: impl Iterator<Item = String>, upto: Lsn) -> bool {
-        let remembered = Remembered {
-            positions: plugins.map(|name| (name, upto)).collect(),
-        };
-        if remembered.positions.is_empty() {
+    /// Remember where these plugins are, at `upto` or before; whether that is
+    /// durable now.
+    pub fn save(&mut self, plugins: Vec<(String, Lsn)>, upto: Lsn) -> bool {
+        self.positions = plugins;
+        if self.positions.is_empty() {
             return false;
         }
         let saved = file().save(upto, |to: &mut dyn Write| {
-            serde_json::to_writer(to, &remembered).map_err(Into::into)
+            serde_json::to_writer(to, self).map_err(Into::into)
         });
         match saved {
             Ok(lsn) => lsn.is_some(),

@@ -29,6 +29,8 @@ pub struct Plugins {
     pub positions: [u64; MAX_PLUGINS],
     /// By plugin index: it has no state of its own that says where it was.
     stateless: [bool; MAX_PLUGINS],
+    /// What the state file of the worker says.
+    remembered: Remembered,
     /// Callbacks by resource manager ID.
     pub table: DispatchTable,
 }
@@ -50,6 +52,7 @@ impl Plugins {
             running,
             positions: [0; MAX_PLUGINS],
             stateless: [false; MAX_PLUGINS],
+            remembered: Remembered::default(),
             table,
         };
         plugins.start_up(control);
@@ -57,12 +60,12 @@ impl Plugins {
     }
 
     fn start_up(&mut self, control: &Control) {
-        let remembered = Remembered::load();
+        self.remembered = Remembered::load();
         for (index, plugin) in &self.running {
             let status = &control.plugins[*index as usize];
             let mut resume = Lsn(status.applied_lsn.load(Relaxed));
             if !resume.is_valid()
-                && let Some(lsn) = remembered.position(&plugin.name.to_string_lossy())
+                && let Some(lsn) = self.remembered.position(&plugin.name.to_string_lossy())
             {
                 resume = lsn;
             }
@@ -153,19 +156,31 @@ impl Plugins {
         }
     }
 
-    /// Remember where the plugins are that keep no state themselves.
-    pub fn remember(&self, control: &Control, upto: Lsn) {
-        let stateless = || {
-            self.running
-                .iter()
-                .filter(|(i, _)| self.stateless[*i as usize])
-        };
-        let names = stateless().map(|(_, p)| p.name.to_string_lossy().into_owned());
-        if Remembered::save(names, upto) {
-            for (index, _) in stateless() {
-                control.plugins[*index as usize]
-                    .durable_lsn
-                    .store(upto.0, Relaxed);
+    /// Remember where the plugins are that keep no state themselves. One that
+    /// does not run now, because it is quarantined or could not be loaded,
+    /// will go on where it was.
+    pub fn remember(&mut self, control: &Control, upto: Lsn) {
+        let mut seen = Vec::new();
+        for (index, status) in control.configured().iter().enumerate() {
+            let name = control.text(&status.name);
+            let runs = self.running.iter().any(|(i, _)| *i as usize == index);
+            let position = match Lsn(status.applied_lsn.load(Relaxed)) {
+                _ if runs && !self.stateless[index] => continue,
+                _ if runs => upto,
+                lsn if lsn.is_valid() => lsn,
+                _ => match self.remembered.position(&name) {
+                    Some(lsn) => lsn,
+                    None => continue,
+                },
+            };
+            seen.push((name, position));
+        }
+        if self.remembered.save(seen, upto) {
+            for (index, _) in &self.running {
+                if self.stateless[*index as usize] {
+                    let status = &control.plugins[*index as usize];
+                    status.durable_lsn.store(upto.0, Relaxed);
+                }
             }
         }
     }

@@ -11,6 +11,9 @@ use pgrx::pg_sys;
 /// a plugin without `_PG_walker_plugin_abi` has.
 pub const ABI_VERSION: u32 = 2;
 
+/// "Where delivery stopped", as an answer of `start_lsn_cb`.
+pub const RESUME: u64 = u64::MAX;
+
 /// Name of the rendezvous variable that leads to [`WalkerServices`].
 pub const SERVICES_RENDEZVOUS: &core::ffi::CStr = c"walker_services";
 
@@ -55,8 +58,8 @@ pub struct WalkerCallbacks {
     /// Returns the LSN up to which the state now is durable; 0 for "no state".
     pub flush_cb: Option<unsafe extern "C-unwind" fn(upto: u64) -> u64>,
     /// Called after startup: the LSN from which the plugin wants records
-    /// (records that end at or before it are not delivered); 0 for "wherever
-    /// walker starts".
+    /// (records that end at or before it are not delivered); 0 for "I have no
+    /// state yet", [`RESUME`] for "where delivery stopped".
     pub start_lsn_cb: Option<unsafe extern "C-unwind" fn() -> u64>,
     /// WAL between the two positions was lost and will never be delivered.
     pub gap_cb: Option<unsafe extern "C-unwind" fn(from: u64, to: u64)>,

@@ -9,6 +9,7 @@
 
 mod abi;
 mod area;
+mod error;
 mod export;
 mod plugin;
 mod record;
@@ -17,10 +18,11 @@ pub mod sql;
 pub mod state;
 
 pub use abi::{
-    ABI_VERSION, NamedRmgr, RecordCallback, RecordId, SERVICES_RENDEZVOUS, WalkerCallbacks,
+    ABI_VERSION, NamedRmgr, RESUME, RecordCallback, RecordId, SERVICES_RENDEZVOUS, WalkerCallbacks,
     WalkerPluginAbi, WalkerServices,
 };
 pub use area::SharedArea;
+pub use error::Error;
 #[doc(hidden)]
 pub use export::{Instance, PluginCell, fill_callbacks, plugin_abi};
 pub use plugin::{Plugin, RmgrSet};

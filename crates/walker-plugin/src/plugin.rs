@@ -1,5 +1,6 @@
 //! What a plugin in Rust implements.
 
+use crate::abi::RESUME;
 use crate::record::WalRecord;
 use core::ffi::CStr;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -31,10 +32,13 @@ pub trait Plugin: Sized + 'static {
     /// Take one record.
     fn record(&mut self, record: &WalRecord<'_>) -> Result<(), Self::Error>;
 
-    /// Records that end at or before this position are not delivered; `None`
-    /// to begin wherever walker begins.
+    /// Records that end at or before this position are not delivered. A plugin
+    /// with state of its own says where that state ends; `None` means that it
+    /// has lost it, or has none yet, and delivery begins where every page that
+    /// is changed still has its image in the WAL. By default there is no state:
+    /// delivery goes on where it stopped.
     fn start_lsn(&mut self) -> Result<Option<Lsn>, Self::Error> {
-        Ok(None)
+        Ok(Some(Lsn(RESUME)))
     }
 
     /// Make the state durable; everything up to `upto` has been delivered.

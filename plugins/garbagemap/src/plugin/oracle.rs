@@ -10,6 +10,9 @@ use pgrx::prelude::*;
 /// same in 15 to 18 (storage/lwlocklist.h, lwlocknames.h).
 const XACT_TRUNCATION_LOCK: usize = 44;
 
+/// `MultiXactTruncationLock`'s place there.
+const MULTIXACT_TRUNCATION_LOCK: usize = 41;
+
 /// The server as an oracle.
 pub struct ServerOracle;
 
@@ -34,19 +37,84 @@ impl Oracle for ServerOracle {
         // released before anything else. An ERROR in between ends the worker,
         // which releases all locks.
         unsafe {
-            let lock = &raw mut (*pg_sys::MainLWLockArray.add(XACT_TRUNCATION_LOCK)).lock;
+            let lock = individual_lock(XACT_TRUNCATION_LOCK);
             pg_sys::LWLockAcquire(lock, pg_sys::LWLockMode::LW_SHARED);
             let status = status_of(xid, oldest_clog_xid());
             pg_sys::LWLockRelease(lock);
             status
         }
     }
+
+    /// For multixacts that are older than our WAL. In a transaction, because
+    /// only its end takes back the horizon that reading one sets
+    /// (AtEOXact_MultiXact), and under the truncation lock, because asking for
+    /// one that is being truncated away is an ERROR.
+    fn multixact_updater(&mut self, mxid: u32) -> Option<u32> {
+        // SAFETY: this process went through InitPostgres, so it has a slot for
+        // the horizon; there is no other transaction; the context that was
+        // current is current again afterwards.
+        unsafe {
+            let context = pg_sys::CurrentMemoryContext;
+            pg_sys::StartTransactionCommand();
+            let lock = individual_lock(MULTIXACT_TRUNCATION_LOCK);
+            pg_sys::LWLockAcquire(lock, pg_sys::LWLockMode::LW_SHARED);
+            let updater = updater_of(mxid);
+            pg_sys::LWLockRelease(lock);
+            pg_sys::CommitTransactionCommand();
+            pg_sys::CurrentMemoryContext = context;
+            updater
+        }
+    }
+}
+
+/// # Safety
+/// `index` must be that of an individual lock.
+unsafe fn individual_lock(index: usize) -> *mut pg_sys::LWLock {
+    // SAFETY: MainLWLockArray begins with the individual locks.
+    unsafe { &raw mut (*pg_sys::MainLWLockArray.add(index)).lock }
+}
+
+fn precedes(a: u32, b: u32) -> bool {
+    (a.wrapping_sub(b) as i32) < 0
+}
+
+/// The member that updated the tuple, 0 if there is none; `None` if the
+/// multixact is no longer, or not yet, there.
+///
+/// # Safety
+/// In a transaction, with MultiXactTruncationLock held.
+unsafe fn updater_of(mxid: u32) -> Option<u32> {
+    let (mut oldest, mut next) = Default::default();
+    // SAFETY: ReadMultiXactIdRange reads shared memory
+    // (access/transam/multixact.c).
+    unsafe { pg_sys::ReadMultiXactIdRange(&mut oldest, &mut next) };
+    if precedes(mxid, oldest.into_inner()) || !precedes(mxid, next.into_inner()) {
+        return None;
+    }
+    let mut members: *mut pg_sys::MultiXactMember = core::ptr::null_mut();
+    // SAFETY: within the range, so the members are there; the array is
+    // palloc'd in the transaction's memory.
+    let members = unsafe {
+        let n = pg_sys::GetMultiXactIdMembers(mxid.into(), &mut members, false, false);
+        match usize::try_from(n) {
+            Ok(n) if !members.is_null() => core::slice::from_raw_parts(members, n),
+            _ => return Some(0),
+        }
+    };
+    let updates = |m: &&pg_sys::MultiXactMember| {
+        m.status >= pg_sys::MultiXactStatus::MultiXactStatusNoKeyUpdate
+    };
+    Some(
+        members
+            .iter()
+            .find(updates)
+            .map_or(0, |m| m.xid.into_inner()),
+    )
 }
 
 /// # Safety
 /// XactTruncationLock must be held.
 unsafe fn status_of(xid: u32, oldest: u32) -> XidStatus {
-    let precedes = |a: u32, b: u32| (a.wrapping_sub(b) as i32) < 0;
     if precedes(xid, oldest) {
         return XidStatus::Unknown;
     }

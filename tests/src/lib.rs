@@ -12,6 +12,7 @@ pub mod markdown;
 pub mod oracle;
 pub mod pgbench;
 pub mod player;
+pub mod plugins;
 pub mod poll;
 pub mod process;
 pub mod psql;

@@ -66,6 +66,17 @@ impl Server {
         }
     }
 
+    /// What `pg_config` answers to an option.
+    pub fn ask(&self, option: &str) -> String {
+        let mut command = Command::new(&self.pg_config);
+        text(&run(command.arg(option))).trim().to_owned()
+    }
+
+    /// The server's `pg_config`, for builds against it.
+    pub fn pg_config(&self) -> &Path {
+        &self.pg_config
+    }
+
     /// Whether a contrib module is installed (16 comes without).
     pub fn has_contrib(&self, extension: &str) -> bool {
         let mut command = Command::new(&self.pg_config);

@@ -1,0 +1,7 @@
+//! Linker settings of the plugin's library.
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    // PostgreSQL loads libraries RTLD_GLOBAL: our own symbols must win inside
+    // our own library, whatever other plugins export.
+    println!("cargo::rustc-link-arg-cdylib=-Wl,-Bsymbolic");
+}

@@ -1,20 +1,20 @@
-//! A block's state from what its page shows, and the audit of the ledger
-//! against it.
+//! A block's state from what its page shows.
 //!
 //! What counts as dead is what `pgstat_heap` counts: `HeapTupleSatisfiesDirty`
 //! is followed step by step, except that a transaction in progress leaves an
 //! undecided event instead of a live tuple.
 
 use walker_wal::heap::{Infomask, TupleHeader};
-use walker_wal::{BlockNumber, HeapPage, LinePointer, Lsn, OffsetNumber};
-use walker_wal::{RelFileLocator, TransactionId, WalError};
+use walker_wal::{HeapPage, LinePointer, OffsetNumber, TransactionId, WalError};
 
 use crate::Sink;
-use crate::block::{BlockState, Event, MAX_OFFSET, Offsets};
+use crate::audit::Expect;
+use crate::block::{BlockState, Event, MAX_OFFSET};
+use crate::ended::{Ended, Multixacts};
 use crate::ledger::{At, Ledger};
 use crate::mem::NoMemory;
 use crate::range::{Effect, Range};
-use crate::xact::{Ended, Multixacts, Oracle, Transactions, XidStatus, special_xid};
+use crate::xact::{Oracle, Transactions, XidStatus, special_xid};
 
 /// What an item of a page means for garbage.
 #[derive(Clone, Copy, Debug)]
@@ -200,57 +200,7 @@ fn is_dead(
     Ok(false)
 }
 
-/// What a record and the ledger promise about the image that came with it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Expect {
-    /// The record's change was applied to the ledger before.
-    Exact,
-    /// The page was pruned, but the image took the place of the details: dead
-    /// tuples can only be fewer.
-    Pruned,
-    /// Items were freed, but the image took the place of the details.
-    Vacuumed,
-    /// The page is new, or was replaced as a whole.
-    Nothing,
-}
-
-/// What the audit says of a line pointer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ItemKind {
-    /// A dead tuple.
-    DeadTuple,
-    /// An `LP_DEAD` item.
-    DeadItem,
-    /// Anything else.
-    Other,
-}
-
-/// A page image that contradicts the ledger. Never expected; the image wins.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Mismatch {
-    /// The relation.
-    pub locator: RelFileLocator,
-    /// The block.
-    pub blkno: BlockNumber,
-    /// The first line pointer that differs.
-    pub offnum: OffsetNumber,
-    /// The end of the record with the image.
-    pub end_lsn: Lsn,
-    /// What the ledger had.
-    pub expected: ItemKind,
-    /// What the page shows.
-    pub found: ItemKind,
-}
-
-/// Mismatches kept until they are taken.
-const MAX_MISMATCHES: usize = 64;
-
 impl<S: Sink> Ledger<S> {
-    /// The mismatches since the last call, one per relation at most.
-    pub fn take_mismatches(&mut self) -> Vec<Mismatch> {
-        std::mem::take(&mut self.mismatches)
-    }
-
     /// Take a block's state over from its image. The record's own change has
     /// been applied before if that was possible.
     pub(crate) fn image(
@@ -328,65 +278,5 @@ impl<S: Sink> Ledger<S> {
                 });
         }
         done
-    }
-
-    /// Compare a known block with what its image shows.
-    fn audit(&mut self, state: &BlockState, at: At, expect: Expect) {
-        let (rangeno, b) = self.geo.split(at.blkno);
-        let Some(rel) = self
-            .rels
-            .find(at.locator)
-            .and_then(|idx| self.rels.get_mut(idx))
-        else {
-            return;
-        };
-        let Some(range) = rel.ranges.get(&rangeno).filter(|r| r.is_known(b)) else {
-            return;
-        };
-        // A status may have been learned from the server before its record
-        // came by; that is no difference.
-        let open = range.pending_offsets(b).or(state.pending_offsets());
-        let (dead, items) = (
-            Range::offsets(&range.dead, b),
-            Range::offsets(&range.items, b),
-        );
-        let differ = match expect {
-            Expect::Exact => state.dead.xor(dead).or(state.items.xor(items)),
-            Expect::Pruned => state.dead.without(dead),
-            Expect::Vacuumed => state.dead.xor(dead).or(state.items.without(items)),
-            Expect::Nothing => return,
-        };
-        self.stats.images_checked += 1;
-        let count = range.normal.get(b).filter(|_| expect != Expect::Pruned);
-        if count.is_some_and(|n| n != state.normal) {
-            self.stats.count_mismatches += 1;
-        }
-        let Some(offnum) = differ.without(open).first() else {
-            return;
-        };
-        self.stats.image_mismatches += 1;
-        if !std::mem::replace(&mut rel.mismatch_reported, true)
-            && self.mismatches.len() < MAX_MISMATCHES
-            && self.mismatches.try_reserve(1).is_ok()
-        {
-            self.mismatches.push(Mismatch {
-                locator: at.locator,
-                blkno: at.blkno,
-                offnum,
-                end_lsn: at.end_lsn,
-                expected: kind(offnum, &dead, &items),
-                found: kind(offnum, &state.dead, &state.items),
-            });
-        }
-    }
-}
-
-fn kind(off: OffsetNumber, dead: &Offsets, items: &Offsets) -> ItemKind {
-    if dead.contains(off) {
-        ItemKind::DeadTuple
-    } else if items.contains(off) {
-        ItemKind::DeadItem
-    } else {
-        ItemKind::Other
     }
 }

@@ -9,13 +9,14 @@
 
 use walker_wal::{BlockNumber, Lsn, RelFileLocator, TransactionId};
 
+use crate::audit::Mismatch;
 use crate::basescan::Scans;
 use crate::block::BlockState;
-use crate::image::Mismatch;
+use crate::ended::{Ended, Multixacts};
 use crate::mem::{Mem, NoMemory};
 use crate::range::{Effect, Range, Shown};
 use crate::relation::{Geometry, Relations};
-use crate::xact::{Ended, Multixacts, Touch, Transactions};
+use crate::xact::{Touch, Transactions};
 use crate::{Config, Sink, Stats};
 
 /// A block, and the end of the record that concerns it.

@@ -1,14 +1,16 @@
 //! The garbage map without a server: the ledger of dead line pointers and the
 //! shared map its counters are shown in.
 //!
-//! The way of the data: a WAL record → [`feed`](crate) → ledger operations →
+//! The way of the data: a WAL record → [`Ledger::apply`] → ledger operations →
 //! [`Sink`] → range words in shared memory → SQL. Nothing here knows pgrx; the
 //! plugin lends a slice of atomics for the map and an oracle for transaction
 //! status.
 #![forbid(unsafe_code)]
 
+mod audit;
 mod basescan;
 mod block;
+mod ended;
 mod feed;
 mod image;
 mod ledger;
@@ -27,10 +29,10 @@ mod stats;
 mod storage;
 mod xact;
 
+pub use audit::{ItemKind, Mismatch};
 pub use basescan::{BaseItem, BaseOutcome};
 pub use block::MAX_OFFSET;
 pub use feed::Page;
-pub use image::{ItemKind, Mismatch};
 pub use ledger::Ledger;
 pub use mem::NoMemory;
 pub use sink::{MAX_RANGE_BLOCKS, RangeCounts, Sink};

@@ -6,33 +6,17 @@
 //! `dead`. A position in `dead` or in a pending set is an `LP_NORMAL` item, a
 //! position in `items` an `LP_DEAD` one.
 
+mod pending;
+
 use walker_wal::{OffsetNumber, TransactionId};
 
+use crate::RangeCounts;
 use crate::block::{BlockMask, BlockState, Event, MAX_OFFSET, Offsets};
-use crate::mem::{MALLOC_OVERHEAD, Mem, NoMemory};
+use crate::mem::{Mem, NoMemory};
 use crate::normal::Normal;
 use crate::posset::PosSet;
-use crate::{RangeCounts, xact::Outcome};
-
-/// What a running transaction did in a range.
-pub(crate) struct Group {
-    pub xid: TransactionId,
-    pub ins: PosSet,
-    pub del: PosSet,
-}
-
-impl Group {
-    pub(crate) fn set(&mut self, event: Event) -> &mut PosSet {
-        match event {
-            Event::Insert => &mut self.ins,
-            Event::Delete => &mut self.del,
-        }
-    }
-
-    fn heap_bytes(&self) -> usize {
-        self.ins.heap_bytes() + self.del.heap_bytes()
-    }
-}
+pub(crate) use pending::Group;
+use pending::pending_bytes;
 
 /// What of a range was counted and published last.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -184,55 +168,12 @@ impl Range {
         })
     }
 
-    /// A transaction has yet to decide about the tuple. True if its group is
-    /// new.
-    pub(crate) fn add_event(
-        &mut self,
-        b: u8,
-        off: OffsetNumber,
-        xid: TransactionId,
-        event: Event,
-        mem: &mut Mem,
-    ) -> Result<bool, NoMemory> {
-        let pos = position(b, off);
-        let (at, new) = match self.find_group(xid) {
-            Ok(at) => (at, false),
-            Err(at) => {
-                let before = pending_bytes(&self.pending);
-                if self.pending.len() == self.pending.capacity() {
-                    self.pending.try_reserve_exact(self.pending.len().max(1))?;
-                }
-                self.pending.insert(
-                    at,
-                    Group {
-                        xid,
-                        ins: PosSet::new(),
-                        del: PosSet::new(),
-                    },
-                );
-                mem.changed(before, pending_bytes(&self.pending));
-                (at, true)
-            }
-        };
-        with(self.pending[at].set(event), mem, |set| set.insert(pos))?;
-        Ok(new)
-    }
-
     /// The tuple is dead whatever its transactions do (a super-deleted
     /// speculative insertion).
     pub(crate) fn kill(&mut self, b: u8, off: OffsetNumber, mem: &mut Mem) -> Result<(), NoMemory> {
         let pos = position(b, off);
         self.remove_pending(pos, mem);
         self.insert_dead(pos, mem)
-    }
-
-    /// The tuple was locked in a way that shows that nobody deletes it: an
-    /// updater it had must have aborted.
-    pub(crate) fn clear_deleters(&mut self, b: u8, off: OffsetNumber, mem: &mut Mem) {
-        let pos = position(b, off);
-        for group in &mut self.pending {
-            take(&mut group.del, pos, mem);
-        }
     }
 
     /// Items became redirects, `LP_DEAD`, `LP_UNUSED`.
@@ -268,43 +209,6 @@ impl Range {
         })
     }
 
-    /// A transaction has ended. After an error the range is not to be used.
-    pub(crate) fn resolve(
-        &mut self,
-        xid: TransactionId,
-        outcome: Outcome,
-        mem: &mut Mem,
-    ) -> Result<(), NoMemory> {
-        let Ok(at) = self.find_group(xid) else {
-            return Ok(());
-        };
-        let before = pending_bytes(&self.pending);
-        let Group { ins, del, .. } = self.pending.remove(at);
-        if self.pending.is_empty() && self.pending.capacity() > 2 {
-            self.pending = Vec::new();
-        }
-        mem.changed(before, pending_bytes(&self.pending));
-        mem.shrank(ins.heap_bytes() + del.heap_bytes());
-        let now_dead = match outcome {
-            Outcome::Committed => del,
-            Outcome::Aborted => ins,
-            Outcome::Unknown => {
-                for pos in ins.iter().chain(del.iter()) {
-                    self.forget_block((pos / MAX_OFFSET) as u8, mem);
-                }
-                return Ok(());
-            }
-        };
-        if now_dead.len() <= 8 {
-            return now_dead
-                .iter()
-                .try_for_each(|pos| self.insert_dead(pos, mem));
-        }
-        with(&mut self.dead, mem, |dead| dead.absorb(now_dead))?;
-        self.recount_garbage_blocks();
-        Ok(())
-    }
-
     /// Take over what a page shows. Its pending events are the caller's to
     /// add, who must also note them with their transactions.
     pub(crate) fn set_block(
@@ -333,17 +237,6 @@ impl Range {
         offsets
     }
 
-    /// The offsets of a block some transaction has yet to decide about.
-    pub(crate) fn pending_offsets(&self, b: u8) -> Offsets {
-        self.pending
-            .iter()
-            .fold(Offsets::default(), |offsets, group| {
-                offsets
-                    .or(Self::offsets(&group.ins, b))
-                    .or(Self::offsets(&group.del, b))
-            })
-    }
-
     fn recount_garbage_blocks(&mut self) {
         let mut blocks = BlockMask::default();
         self.dead
@@ -359,37 +252,6 @@ impl Range {
         let known = self.known;
         for b in (0..blocks).filter(|&b| !known.get(b)) {
             self.forget_block(b, mem);
-        }
-    }
-
-    /// Add a group that was loaded. False if there is one of its transaction.
-    pub(crate) fn add_group(
-        &mut self,
-        mut group: Group,
-        blocks: u8,
-        mem: &mut Mem,
-    ) -> Result<bool, NoMemory> {
-        let Err(at) = self.find_group(group.xid) else {
-            return Ok(false);
-        };
-        for b in (0..blocks).filter(|&b| !self.known.get(b)) {
-            let (lo, hi) = span(b);
-            group.ins.clear_range(lo, hi);
-            group.del.clear_range(lo, hi);
-        }
-        let before = pending_bytes(&self.pending);
-        self.pending.try_reserve_exact(1)?;
-        mem.grew(group.heap_bytes());
-        self.pending.insert(at, group);
-        mem.changed(before, pending_bytes(&self.pending));
-        Ok(true)
-    }
-
-    pub(crate) fn find_group(&self, xid: TransactionId) -> Result<usize, usize> {
-        match self.pending.last() {
-            None => Err(0),
-            Some(last) if last.xid < xid => Err(self.pending.len()),
-            _ => self.pending.binary_search_by_key(&xid, |g| g.xid),
         }
     }
 
@@ -420,15 +282,6 @@ impl Range {
         }
         removed
     }
-
-    fn remove_pending(&mut self, pos: u16, mem: &mut Mem) -> bool {
-        let mut removed = false;
-        for group in &mut self.pending {
-            removed |= take(&mut group.ins, pos, mem);
-            removed |= take(&mut group.del, pos, mem);
-        }
-        removed
-    }
 }
 
 /// The position of an offset. The offset is within 1..=[`MAX_OFFSET`].
@@ -439,13 +292,6 @@ pub(crate) fn position(b: u8, off: OffsetNumber) -> u16 {
 /// The positions of a block.
 fn span(b: u8) -> (u16, u16) {
     (position(b, 1), position(b, 1) + MAX_OFFSET)
-}
-
-fn pending_bytes(pending: &Vec<Group>) -> usize {
-    match pending.capacity() {
-        0 => 0,
-        n => n * size_of::<Group>() + MALLOC_OVERHEAD,
-    }
 }
 
 /// Change a set and account for the memory.

@@ -13,8 +13,8 @@ use walker_wal::{Block, ForkNumber, Major, OffsetNumber, Record, TransactionId, 
 use walker_wal::{heap, heap2};
 
 use super::{Server, at};
+use crate::audit::Expect;
 use crate::block::{MAX_OFFSET, Offsets};
-use crate::image::Expect;
 use crate::ledger::Ledger;
 use crate::{Sink, xact};
 

@@ -4,7 +4,7 @@ use walker_wal::{BLCKSZ, Block, Compression, HeapPage, Image, Record, WalError};
 
 use super::{Page, Server, at, main_blocks};
 use crate::Sink;
-use crate::image::Expect;
+use crate::audit::Expect;
 use crate::ledger::Ledger;
 
 /// Look at an image as a page. `None` if it cannot be restored.

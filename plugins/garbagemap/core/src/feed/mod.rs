@@ -16,7 +16,7 @@ use walker_wal::{BLCKSZ, Block, ForkNumber, Major, Record, RmgrId, TransactionId
 use walker_wal::{multixact, standby, storage, xact, xlog};
 
 use crate::Sink;
-use crate::image::Expect;
+use crate::audit::Expect;
 use crate::ledger::{At, Ledger};
 use crate::xact::Oracle;
 

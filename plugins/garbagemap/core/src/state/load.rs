@@ -5,10 +5,11 @@ use std::io::Read;
 use super::codec::{decode_counts, decode_set};
 use super::{FRAME_BYTES, Item, LoadError, MAGIC, VERSION};
 use crate::block::{BlockMask, MAX_OFFSET};
+use crate::ended::{Ended, Multixacts};
 use crate::ledger::Ledger;
 use crate::normal::Normal;
 use crate::range::{Group, Range};
-use crate::xact::{Ended, Multixacts, special_xid};
+use crate::xact::special_xid;
 use crate::{MAX_RANGE_BLOCKS, Sink};
 
 /// Where in the state the reader is.

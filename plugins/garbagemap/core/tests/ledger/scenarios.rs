@@ -576,3 +576,72 @@ fn a_lock_shows_that_the_updater_aborted() {
     assert_eq!(l.block(rel(1), 0).unwrap().deleted, []);
     assert_eq!(dead(&l, 1, 0), Some(vec![1, 2]));
 }
+
+#[test]
+fn files_go_with_their_transaction() {
+    for op in [0x00, 0x20] {
+        let mut l = with_garbage();
+        let rels = [vec![0; 8], words(&[1 << 2, 1]), locator_bytes(rel(1))].concat();
+        let end = main_only(RmgrId::XACT, op | 0x80, rels, 50);
+        apply(&mut l, &Fake { xid: 801, ..end });
+        assert_eq!((l.stats().relations, l.stats().dead_tuples), (0, 0));
+        assert!(l.sink().rels.is_empty());
+    }
+}
+
+#[test]
+fn the_server_is_not_asked_what_is_known() {
+    let mut l = with_garbage();
+    let nobody = &mut Told::default();
+    // The record's own transaction.
+    let page = Page {
+        lsn: 1,
+        lps: vec![tuple(801, 0, HEAP_XMAX_INVALID)],
+    };
+    let block = spec(2, 0).image(ImageSpec::of_page(&page.bytes()));
+    let insert = RecordBuilder::new(RmgrId::HEAP, 0)
+        .xid(801)
+        .main_data(&[1, 0, 0]);
+    feed(&mut l, insert.block(block), 50, nobody);
+    assert_eq!(l.block(rel(2), 0).unwrap().inserted, [(1, 801)]);
+    // One that is undecided elsewhere, and one that has ended.
+    let lps = vec![tuple(800, 801, 0), tuple(801, 801, 0)];
+    feed(&mut l, hint_image(3, 0, lps), 60, nobody);
+    let view = l.block(rel(3), 0).unwrap();
+    assert_eq!(
+        (view.inserted, view.deleted),
+        (vec![(2, 801)], vec![(1, 801), (2, 801)])
+    );
+    // Frozen, bootstrap and no transaction.
+    let lps = vec![
+        tuple(2, 0, HEAP_XMAX_INVALID),
+        tuple(1, 0, 0),
+        tuple(0, 0, 0),
+    ];
+    feed(&mut l, hint_image(4, 0, lps), 70, nobody);
+    assert_eq!(dead(&l, 4, 0), Some(vec![3]));
+}
+
+#[test]
+fn a_logged_page_may_be_anything() {
+    // A page that was rewritten (CLUSTER, pg_surgery) is no mismatch.
+    let mut l = with_garbage();
+    let lps = vec![
+        tuple(700, 701, HEAP_XMIN_COMMITTED | HEAP_XMAX_COMMITTED),
+        Lp::Dead,
+    ];
+    let image = ImageSpec::of_page(&Page { lsn: 1, lps }.bytes());
+    let fpi = RecordBuilder::new(RmgrId::XLOG, 0xB0);
+    let other = BlockSpec::new(1, (1663, 5, 1), 7).image(image.clone());
+    let fpi = fpi.block(spec(1, 0).image(image)).block(other);
+    feed(&mut l, fpi, 50, &mut Told::default());
+    for blkno in [0, 7] {
+        let view = l.block(rel(1), blkno).unwrap();
+        assert_eq!(
+            (view.dead, view.items, view.normal),
+            (vec![1], vec![2], Some(1))
+        );
+    }
+    let stats = l.stats();
+    assert_eq!((stats.images_checked, stats.image_mismatches), (0, 0));
+}

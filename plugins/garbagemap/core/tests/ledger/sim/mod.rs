@@ -4,3 +4,5 @@ pub mod ops;
 pub mod page;
 pub mod server;
 pub mod sink;
+pub mod upkeep;
+pub mod xacts;

@@ -24,7 +24,8 @@ fn the_sql_of_the_readme_runs() {
         let printed = psql_page(&cluster, "postgres", &block.text);
         if let Some(output) = &block.output {
             let trim = |text: &str| {
-                text.lines()
+                text.trim_end()
+                    .lines()
                     .map(|line| line.trim_end().to_owned())
                     .collect::<Vec<_>>()
                     .join("\n")

@@ -119,18 +119,19 @@ impl<S: Sink> Ledger<S> {
         self.unpublished = missing > 0;
     }
 
-    /// Show all of a relation. False if the sink has no room for it.
+    /// Show all of a relation anew. False if the sink has no room for it.
     pub(crate) fn publish_relation(&mut self, idx: u32) -> bool {
         let Some(rel) = self.rels.get_mut(idx) else {
             return true;
         };
-        let place = match rel.sink {
-            Some(place) => place,
-            None => match self.sink.open(rel.locator) {
-                Some(place) => *rel.sink.insert(place),
-                None => return false,
-            },
+        // A place that overflowed once stays so.
+        if let Some(place) = rel.sink.take() {
+            self.sink.close(place);
+        }
+        let Some(place) = self.sink.open(rel.locator) else {
+            return false;
         };
+        rel.sink = Some(place);
         self.sink.truncate(place, 0);
         self.sink.set_known_from(place, rel.known_from);
         let all = rel

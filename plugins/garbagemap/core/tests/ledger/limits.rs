@@ -1,5 +1,9 @@
 //! Memory: much garbage fits in little, and no limit is overrun.
 
+use std::collections::HashSet;
+use std::sync::atomic::AtomicU64;
+
+use garbagemap_core::map::{MIN_WORDS, MapReader, MapWriter};
 use garbagemap_core::{Config, Ledger, Oracle, RangeCounts, Sink, XidStatus};
 use walker_wal::{Block, BlockNumber, ForkNumber, Lsn, Major, Record, RelFileLocator, RmgrId};
 
@@ -273,6 +277,7 @@ struct Full {
     inner: TestSink,
     rels: usize,
     room: usize,
+    overflowed: HashSet<u32>,
 }
 
 impl Sink for Full {
@@ -281,10 +286,15 @@ impl Sink for Full {
         let known = self.inner.by_locator.contains_key(&locator);
         (known || self.inner.rels.len() < self.rels).then(|| self.inner.open(locator))?
     }
+    /// What did not fit once is refused until it is opened again.
     fn publish(&mut self, rel: u32, rangeno: u32, counts: RangeCounts) -> bool {
         let used: usize = self.inner.rels.values().map(|r| r.ranges.len()).sum();
         let known = self.inner.rels[&rel].ranges.contains_key(&rangeno);
-        (known || used < self.room) && self.inner.publish(rel, rangeno, counts)
+        let fits = known || used < self.room;
+        if !fits {
+            self.overflowed.insert(rel);
+        }
+        !self.overflowed.contains(&rel) && self.inner.publish(rel, rangeno, counts)
     }
     fn set_known_from(&mut self, rel: u32, known_from: Option<BlockNumber>) {
         self.inner.set_known_from(rel, known_from);
@@ -293,6 +303,7 @@ impl Sink for Full {
         self.inner.truncate(rel, first_rangeno);
     }
     fn close(&mut self, rel: u32) {
+        self.overflowed.remove(&rel);
         self.inner.close(rel);
     }
 }
@@ -332,4 +343,33 @@ fn a_full_sink_gets_another_chance() {
         let dead: Vec<_> = shown.ranges.values().map(|c| (c.dead, c.tuples)).collect();
         assert_eq!(dead, [(1, Some(9)), (1, Some(9))]);
     }
+}
+
+/// The real map, from one end to the other.
+#[test]
+fn the_shared_map_shows_the_ledger() {
+    let area: Vec<AtomicU64> = (0..MIN_WORDS + 20_000).map(|_| AtomicU64::new(0)).collect();
+    let mut ledger = Ledger::new(Config::default(), MapWriter::init(&area, 32).unwrap());
+    apply(&mut ledger, &create(1, 1));
+    for blkno in 0..100 {
+        apply(&mut ledger, &fill(rel(1), blkno, 10, 2));
+        apply(&mut ledger, &delete(rel(1), blkno, 3, 800, 3));
+    }
+    let totals = |blocks| {
+        let reader = MapReader::open(&area).unwrap();
+        reader.find(rel(1)).map(|map| map.totals(blocks))
+    };
+    let shown = totals(100).unwrap();
+    assert_eq!(
+        (shown.dead, shown.tuples, shown.exact()),
+        (0, Some(1000), true)
+    );
+    apply(&mut ledger, &end(800, true, 4));
+    let shown = totals(300).unwrap();
+    assert_eq!(
+        (shown.dead, shown.tuples, shown.exact()),
+        (100, Some(900), true)
+    );
+    ledger.mark_all_unknown();
+    assert!(totals(100).is_none());
 }

@@ -385,6 +385,20 @@ fn an_image_that_cannot_be_restored() {
     feed(&mut ledger, fpi, 50, &mut Told::default());
     assert_eq!(ledger.block(rel(1), 0), None);
     assert_eq!(ledger.stats().images_undecided, 1);
+
+    let mut ledger = with_garbage();
+    let image = ImageSpec::stored(&[1, 2, 3], 0, 0, 0x02 | 0x08);
+    let main = [words(&[801]), vec![3, 0, 0, 0]].concat();
+    let delete = RecordBuilder::new(RmgrId::HEAP, 0x10)
+        .xid(801)
+        .main_data(&main);
+    feed(
+        &mut ledger,
+        delete.block(spec(1, 0).image(image)),
+        50,
+        &mut Told::default(),
+    );
+    assert_eq!(ledger.block(rel(1), 0), None);
 }
 
 fn live(n: u16) -> Vec<BaseItem> {
@@ -612,6 +626,15 @@ fn the_server_is_not_asked_what_is_known() {
         (view.inserted, view.deleted),
         (vec![(2, 801)], vec![(1, 801), (2, 801)])
     );
+    // Hints.
+    let lps = vec![
+        tuple(600, 601, HEAP_XMIN_COMMITTED | HEAP_XMAX_INVALID),
+        tuple(600, 601, HEAP_XMIN_COMMITTED | HEAP_XMAX_COMMITTED),
+        tuple(600, 601, HEAP_XMIN_COMMITTED | HEAP_XMAX_LOCK_ONLY),
+        tuple(600, 601, HEAP_XMIN_INVALID),
+    ];
+    feed(&mut l, hint_image(5, 0, lps), 65, nobody);
+    assert_eq!(dead(&l, 5, 0), Some(vec![2, 4]));
     // Frozen, bootstrap and no transaction.
     let lps = vec![
         tuple(2, 0, HEAP_XMAX_INVALID),

@@ -23,6 +23,7 @@ pub mod script;
 pub mod server;
 pub mod session;
 pub mod standby;
+pub mod wal;
 pub mod waldump;
 pub mod walker;
 

@@ -216,7 +216,8 @@ impl Cluster {
         let (to, counted) = crate::poll::poll_until("the counter to rest", || {
             let before = ask(applied);
             let counted = ask(
-                "SELECT rm_name, records FROM pg_get_wal_resource_managers(), \
+                "SELECT CASE WHEN rm_builtin THEN rm_name ELSE 'custom' || rm_id END, records \
+                 FROM pg_get_wal_resource_managers(), \
                                LATERAL (SELECT (rmgr_counts())[rm_id + 1] AS records) c \
                                WHERE records > 0",
             );

@@ -5,7 +5,9 @@
 // from it is the name of a type.
 extern crate self as pgrx;
 
+/// Stands for pgrx's bindings.
 pub mod pg_sys {
+    /// Only ever behind a pointer.
     pub enum XLogReaderState {}
 }
 

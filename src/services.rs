@@ -81,11 +81,13 @@ unsafe extern "C-unwind" fn applied_lsn(plugin: *const c_char) -> u64 {
 unsafe extern "C-unwind" fn log(elevel: c_int, plugin: *const c_char, message: *const c_char) {
     // SAFETY: the contract of WalkerServices::log.
     let (plugin, message) = unsafe { (text(plugin), text(message)) };
-    // An ERROR is not a log message: a plugin raises its own.
-    let level = if elevel >= PgLogLevel::ERROR as c_int {
-        PgLogLevel::WARNING
-    } else {
-        PgLogLevel::from(elevel as isize)
+    // pgrx's own conversion does not know LOG and takes it for ERROR. An ERROR
+    // is not a log message: a plugin raises its own.
+    let level = match elevel {
+        _ if elevel >= PgLogLevel::WARNING as c_int => PgLogLevel::WARNING,
+        _ if elevel == PgLogLevel::LOG as c_int => PgLogLevel::LOG,
+        _ if elevel < PgLogLevel::LOG as c_int => PgLogLevel::DEBUG1,
+        _ => PgLogLevel::NOTICE,
     };
     let lsn = shared::control().map_or(0, |c| c.applied_lsn.load(Relaxed));
     ereport!(

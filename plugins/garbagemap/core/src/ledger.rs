@@ -172,7 +172,6 @@ impl<S: Sink> Ledger<S> {
         change: impl FnOnce(&mut Range, u8, &mut Mem) -> Result<Effect, NoMemory>,
     ) -> Result<bool, NoMemory> {
         let (rangeno, b) = self.geo.split(at.blkno);
-        let generation = self.rels.generation(idx);
         let Some(rel) = self.rels.get_mut(idx) else {
             return Ok(false);
         };
@@ -183,11 +182,7 @@ impl<S: Sink> Ledger<S> {
         };
         let effect = change(range, b, &mut self.mem)?;
         if effect.new_group {
-            let touch = Touch {
-                rel: idx,
-                generation,
-                rangeno,
-            };
+            let touch = Touch { rel: idx, rangeno };
             self.txs.touch(xid, touch, &mut self.mem)?;
         }
         self.stats.contradictions += u64::from(effect.contradiction);
@@ -236,11 +231,7 @@ impl<S: Sink> Ledger<S> {
         rangeno: u32,
         xid: TransactionId,
     ) -> Result<(), NoMemory> {
-        let touch = Touch {
-            rel: idx,
-            generation: self.rels.generation(idx),
-            rangeno,
-        };
+        let touch = Touch { rel: idx, rangeno };
         self.txs.touch(xid, touch, &mut self.mem)
     }
 

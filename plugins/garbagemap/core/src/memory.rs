@@ -93,11 +93,9 @@ impl<S: Sink> Ledger<S> {
         let rels = &self.rels;
         self.txs.retain(
             |xid, touch| {
-                rels.generation(touch.rel) == touch.generation
-                    && rels
-                        .get(touch.rel)
-                        .and_then(|rel| rel.ranges.get(&touch.rangeno))
-                        .is_some_and(|range| range.find_group(xid).is_ok())
+                rels.get(touch.rel)
+                    .and_then(|rel| rel.ranges.get(&touch.rangeno))
+                    .is_some_and(|range| range.find_group(xid).is_ok())
             },
             &mut self.mem,
         );

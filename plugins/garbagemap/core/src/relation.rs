@@ -185,16 +185,9 @@ fn cache_slot(locator: RelFileLocator) -> usize {
     (locator.rel_number ^ locator.db_oid) as usize % CACHE_SLOTS
 }
 
-struct Slot<R> {
-    /// Grows each time the slot is vacated, so that what still names the old
-    /// relation finds nothing.
-    generation: u32,
-    rel: Option<Relation<R>>,
-}
-
 /// All relations, by slot number and by locator.
 pub(crate) struct Relations<R> {
-    slots: Vec<Slot<R>>,
+    slots: Vec<Option<Relation<R>>>,
     free: Vec<u32>,
     by_locator: Map<RelFileLocator, u32>,
     /// Those found last, by [`cache_slot`].
@@ -230,24 +223,18 @@ impl<R> Relations<R> {
     }
 
     pub(crate) fn get(&self, idx: u32) -> Option<&Relation<R>> {
-        self.slots.get(idx as usize)?.rel.as_ref()
+        self.slots.get(idx as usize)?.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, idx: u32) -> Option<&mut Relation<R>> {
-        self.slots.get_mut(idx as usize)?.rel.as_mut()
-    }
-
-    pub(crate) fn generation(&self, idx: u32) -> u32 {
-        self.slots
-            .get(idx as usize)
-            .map_or(0, |slot| slot.generation)
+        self.slots.get_mut(idx as usize)?.as_mut()
     }
 
     /// All relations with their slot numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Relation<R>)> {
         (0..)
             .zip(&self.slots)
-            .filter_map(|(idx, slot)| Some((idx, slot.rel.as_ref()?)))
+            .filter_map(|(idx, rel)| Some((idx, rel.as_ref()?)))
     }
 
     /// Slot numbers there can be a relation at.
@@ -263,19 +250,13 @@ impl<R> Relations<R> {
             None => {
                 // Room to take every slot back, so that removal cannot fail.
                 self.free.try_reserve(self.slots.len() + 1)?;
-                try_push(
-                    &mut self.slots,
-                    Slot {
-                        generation: 0,
-                        rel: None,
-                    },
-                )?;
+                try_push(&mut self.slots, None)?;
                 self.slots.len() as u32 - 1
             }
         };
         self.by_locator.insert(locator, idx);
         if let Some(slot) = self.slots.get_mut(idx as usize) {
-            slot.rel = Some(Relation::new(locator));
+            *slot = Some(Relation::new(locator));
         }
         mem.grew(RELATION_BYTES);
         Ok(idx)
@@ -283,9 +264,7 @@ impl<R> Relations<R> {
 
     /// Take a relation out; its ranges are the caller's to drop.
     pub(crate) fn remove(&mut self, idx: u32, mem: &mut Mem) -> Option<Relation<R>> {
-        let slot = self.slots.get_mut(idx as usize)?;
-        let rel = slot.rel.take()?;
-        slot.generation = slot.generation.wrapping_add(1);
+        let rel = self.slots.get_mut(idx as usize)?.take()?;
         self.by_locator.remove(&rel.locator);
         self.free.push(idx);
         self.cache[cache_slot(rel.locator)] = None;

@@ -50,9 +50,6 @@ impl<S: Sink> Ledger<S> {
             return;
         };
         for touch in touches {
-            if self.rels.generation(touch.rel) != touch.generation {
-                continue;
-            }
             let Some(rel) = self.rels.get_mut(touch.rel) else {
                 continue;
             };

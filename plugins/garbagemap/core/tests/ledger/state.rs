@@ -1,9 +1,12 @@
 //! The state in a file: it comes back, and nothing that looks like it harms.
 
 use garbagemap_core::{Config, Ledger, LoadError, Stats};
-use walker_wal::Major;
+use walker_wal::raw::{BlockSpec, Decoder, ImageSpec, RecordBuilder};
+use walker_wal::{Lsn, Major, RmgrId};
 
+use crate::limits::{Fake, Nobody, apply, create, end, rel};
 use crate::model::{World, run};
+use crate::sim::page::{Lp, Page, Tuple};
 use crate::sim::sink::TestSink;
 
 fn ledger() -> Ledger<TestSink> {
@@ -143,4 +146,56 @@ fn noise_is_refused() {
             .collect();
         assert!(ledger().load(&mut noise.as_slice()).is_err());
     }
+}
+
+#[test]
+fn what_the_wal_told_comes_back() {
+    let mut before = ledger();
+    let words = |list: &[u32]| {
+        list.iter()
+            .flat_map(|n| n.to_le_bytes())
+            .collect::<Vec<_>>()
+    };
+    let members = words(&[33, 0, 1, 800, 5]);
+    let multi = Fake {
+        rmid: 6,
+        info: 0x20,
+        main: members,
+        ..Fake::default()
+    };
+    apply(&mut before, &multi);
+    apply(&mut before, &end(800, true, 10));
+    apply(&mut before, &end(801, false, 20));
+    before.set_wal_minimal(true);
+    let mut state = Vec::new();
+    before.save(&mut state).unwrap();
+
+    let mut after = ledger();
+    after.load(&mut state.as_slice()).unwrap();
+    let tuple = |xmin, xmax, infomask| {
+        Lp::Normal(Tuple {
+            xmin,
+            xmax,
+            infomask,
+            heap_only: false,
+            next: None,
+        })
+    };
+    let lps = vec![
+        tuple(801, 0, 0x0800),
+        tuple(700, 33, 0x1100),
+        tuple(800, 0, 0x0800),
+    ];
+    let image = ImageSpec::of_page(&Page { lsn: 1, lps }.bytes());
+    let block = BlockSpec::new(0, (1663, 5, 1), 0).image(image);
+    let bytes = RecordBuilder::new(RmgrId::XLOG, 0xA0).block(block).build();
+    let mut decoder = Decoder::new();
+    let rec = decoder.decode(&bytes, Lsn(30), Lsn(40)).unwrap();
+    let mut restore = |_, _: &mut garbagemap_core::Page| false;
+    after
+        .apply(Major::V17, &rec, &mut Nobody, &mut restore)
+        .unwrap();
+    assert_eq!(after.block(rel(1), 0).unwrap().dead, [1, 2]);
+    apply(&mut after, &create(2, 50));
+    assert_eq!(after.block(rel(2), 0), None, "minimal WAL promises nothing");
 }

@@ -7,6 +7,7 @@
 pub mod history;
 mod limit;
 mod page_read;
+mod scan;
 mod source;
 
 pub use limit::{Limit, current_limit, redo_pointer};

@@ -2,6 +2,7 @@
 //!
 //! No function here waits for the worker, except `walker_wait`.
 
+mod records;
 mod restart;
 mod status;
 mod wait;

@@ -1,4 +1,10 @@
-//! Types for SQL functions of plugins.
+//! What SQL functions of plugins share: types, roles, names.
+
+mod number;
+mod rmgr;
+
+pub use number::{PgOid, PgXid};
+pub use rmgr::{find_rmgr, record_type, rmgr_exists, rmgr_name};
 
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::Datum as BorrowedDatum;
@@ -62,13 +68,7 @@ unsafe impl BoxRet for PgLsn {
 /// Checked in code as well as by GRANT, because GRANTs can be changed and
 /// functions re-created.
 pub fn require_role(function: &str, roles: &[u32]) {
-    // SAFETY: GetUserId and has_privs_of_role (utils/adt/acl.c) only read.
-    let allowed = unsafe {
-        let user = pg_sys::GetUserId();
-        roles
-            .iter()
-            .any(|r| pg_sys::has_privs_of_role(user, pg_sys::Oid::from(*r)))
-    };
+    let allowed = roles.iter().any(|role| has_role(*role));
     if !allowed {
         ereport!(
             ERROR,
@@ -76,6 +76,12 @@ pub fn require_role(function: &str, roles: &[u32]) {
             format!("permission denied for function {function}")
         );
     }
+}
+
+/// Whether the current user has the privileges of a role.
+pub fn has_role(role: u32) -> bool {
+    // SAFETY: GetUserId and has_privs_of_role (utils/adt/acl.c) only read.
+    unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), pg_sys::Oid::from(role)) }
 }
 
 /// OID of the predefined role `pg_monitor` (catalog/pg_authid.dat).

@@ -4,11 +4,25 @@
 use serde::{Serialize, Serializer};
 use std::fmt;
 
+/// Bytes that are written at once.
+const PIECE: usize = 256;
+
 struct Hex<'a>(&'a [u8]);
 
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digit = |n: u8| DIGITS.get(usize::from(n)).map_or('?', |d| char::from(*d));
+        // In pieces: a record may have a gigabyte, and a write a byte is slow.
+        let mut piece = String::with_capacity(2 * PIECE.min(self.0.len()));
+        self.0.chunks(PIECE).try_for_each(|bytes| {
+            piece.clear();
+            for b in bytes {
+                piece.push(digit(b >> 4));
+                piece.push(digit(b & 15));
+            }
+            f.write_str(&piece)
+        })
     }
 }
 

@@ -1,0 +1,65 @@
+//! Reading a stretch of WAL in a session, outside the worker.
+//!
+//! The worker begins where records begin; a session names any position. And a
+//! session's current memory context is not the reader's to change.
+
+use super::{NoRecord, Reader};
+use core::ffi::c_char;
+use pgrx::prelude::*;
+use walker_plugin::WalRecord;
+use walker_plugin::wal::Lsn;
+
+impl Reader {
+    /// Stand before the first record that begins at or after `start`; where
+    /// that is. What the reader allocates, it allocates in `context`.
+    pub(crate) fn seek(
+        &mut self,
+        start: Lsn,
+        context: pg_sys::MemoryContext,
+    ) -> Result<Lsn, NoRecord> {
+        let state = self.state;
+        // SAFETY: XLogFindNextRecord (access/transam/xlogreader.c) takes any
+        // position and leaves the reader before the record it found; 0 means
+        // that it found none. The context outlives the reader.
+        let found = unsafe {
+            let old = pg_sys::MemoryContextSwitchTo(context);
+            let found = pg_sys::XLogFindNextRecord(state, start.0);
+            pg_sys::MemoryContextSwitchTo(old);
+            found
+        };
+        if found == 0 {
+            // SAFETY: XLogFindNextRecord gives no message.
+            return Err(unsafe { self.no_record(core::ptr::null()) });
+        }
+        self.end = Lsn(found);
+        Ok(self.end)
+    }
+
+    /// Read the next record; see [`Reader::record`].
+    pub(crate) fn read_next(&mut self, context: pg_sys::MemoryContext) -> Result<(), NoRecord> {
+        let mut message: *mut c_char = core::ptr::null_mut();
+        let (state, message_to) = (self.state, &raw mut message);
+        // SAFETY: the guarded binding of XLogReadRecord; a record stays valid
+        // until the next read, as the context outlives the reader.
+        let read = unsafe {
+            let old = pg_sys::MemoryContextSwitchTo(context);
+            let record = pg_sys::XLogReadRecord(state, message_to);
+            pg_sys::MemoryContextSwitchTo(old);
+            !record.is_null()
+        };
+        if !read {
+            // SAFETY: the message of the failed read, nothing called since.
+            return Err(unsafe { self.no_record(message) });
+        }
+        // SAFETY: the state is ours.
+        self.end = Lsn(unsafe { (*state).EndRecPtr });
+        Ok(())
+    }
+
+    /// The record read last.
+    pub(crate) fn record(&self) -> Option<WalRecord<'_>> {
+        // SAFETY: set by a successful read; the borrow keeps the reader from
+        // being moved on.
+        unsafe { WalRecord::from_reader(self.state) }
+    }
+}

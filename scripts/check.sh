@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/env.sh
 [ $# -gt 0 ] || set -- 15 16 17 18
-pure=(-p walker-wal -p garbagemap-core)
+pure=(-p walker-wal -p garbagemap-core -p walstat-core)
 
 began=$SECONDS
 step() { say "[$((SECONDS - began)) s] $*"; }
@@ -27,7 +27,7 @@ failed=()
 for major in "$@"; do
   pg_config=$(pg_config_of "$major")
   step "PostgreSQL $major: lints"
-  cargo clippy -p walker -p garbagemap -p walker-plugin \
+  cargo clippy -p walker -p garbagemap -p walstat -p walker-plugin \
     --no-default-features --features "pg$major" -- -D warnings
   step "PostgreSQL $major: build and install"
   scripts/install.sh install "$pg_config" dev

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install both extensions into a server, or remove them. Files go below
+# Install the extensions into a server, or remove them. Files go below
 # DESTDIR if that is set. Root is asked for (sudo) only to copy, and only if
 # the directories belong to root.
 #
@@ -25,7 +25,7 @@ privileged() {
 
 remove() {
   local name
-  for name in walker garbagemap; do
+  for name in walker garbagemap walstat; do
     privileged rm -f "$lib/$name.so" "$share/$name.control" "$share/$name--"*.sql
   done
   privileged rm -f "$header/walker.h"
@@ -41,7 +41,7 @@ case "$action" in
     privileged install -m 755 "$from${lib#"$root"}"/*.so "$lib/"
     privileged install -m 644 "$from${share#"$root"}"/*.control "$from${share#"$root"}"/*.sql "$share/"
     privileged install -m 644 "$from${header#"$root"}/walker.h" "$header/"
-    say "installed walker and garbagemap into $lib and $share"
+    say "installed walker, garbagemap and walstat into $lib and $share"
     ;;
   uninstall) remove ;;
   *) die "unknown action \"$action\"" ;;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Build walker and garbagemap for one server, into a directory that mirrors
+# Build walker, garbagemap and walstat for one server, into a directory that mirrors
 # the file system. Prints the directory as its last line.
 #
 # usage: scripts/package.sh PG_CONFIG [release|dev]
@@ -22,7 +22,7 @@ flags=()
 
 cd "$ROOT"
 rm -rf "$to"
-for package in walker garbagemap; do
+for package in walker garbagemap walstat; do
   say "building $package for PostgreSQL $major ($profile)"
   cargo pgrx package --package "$package" --pg-config "$pg_config" --out-dir "$to" \
     --no-default-features --features "pg$major" "${flags[@]}" >&2

@@ -1,0 +1,192 @@
+//! The plugin in walker's worker: records in, counters out.
+//!
+//! Runs in the worker process only. Its state file holds all counters and the
+//! position they belong to; walker delivers from that position on, so each
+//! record counts exactly once, whatever happened in between.
+
+use crate::area::NAME;
+use crate::guc;
+use pgrx::prelude::*;
+use std::ffi::CString;
+use std::io::Read;
+use walker_plugin::state::{SavedState, StateFile};
+use walker_plugin::wal::Lsn;
+use walker_plugin::{
+    ErrorReport, MAJOR, Plugin, RmgrSet, Services, SharedArea, WalRecord, services,
+};
+use walstat_core::{Ledger, Table, area_bytes};
+
+walker_plugin::export_plugin!(WalStat);
+
+/// A larger state is none of ours: 16 million entries, the most there can be,
+/// take less.
+const MAX_STATE: u64 = 1 << 30;
+
+/// The plugin.
+pub struct WalStat {
+    services: Services,
+    ledger: Ledger<'static>,
+    file: StateFile,
+    /// The position of the newest state file.
+    saved: Option<Lsn>,
+    /// Malformed records logged so far.
+    complaints: u32,
+}
+
+/// The plugin cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum PluginError {
+    /// Loaded without walker, which cannot be.
+    #[error("walker's services are not available")]
+    NoServices,
+    /// `walker.shared_memory` is too small.
+    #[error("walker's shared memory has no room for the WAL statistics")]
+    NoRoom,
+}
+
+impl From<PluginError> for ErrorReport {
+    fn from(error: PluginError) -> ErrorReport {
+        let (code, hint) = match error {
+            PluginError::NoServices => (
+                PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "Add walker to shared_preload_libraries and restart the server.",
+            ),
+            PluginError::NoRoom => (
+                PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
+                "Increase walker.shared_memory, or decrease walstat.max_entries, and restart the \
+                 server.",
+            ),
+        };
+        ErrorReport::new(code, error.to_string(), "walstat").set_hint(hint)
+    }
+}
+
+impl Plugin for WalStat {
+    type Error = PluginError;
+
+    const RMGRS: RmgrSet = RmgrSet::ALL;
+
+    fn startup() -> Result<Self, PluginError> {
+        let services = services().ok_or(PluginError::NoServices)?;
+        let area = services
+            .reserve_area(NAME, area_bytes(guc::max_entries()))
+            .ok_or(PluginError::NoRoom)?;
+        let file = StateFile::new("walstat");
+        let mut plugin = WalStat {
+            services,
+            ledger: empty(area)?,
+            file,
+            saved: None,
+            complaints: 0,
+        };
+        match plugin.file.load() {
+            Ok(None) => {}
+            Ok(Some(state)) => {
+                if let Err(why) = plugin.take_over(state) {
+                    plugin.refuse(&why);
+                    plugin.ledger = empty(area)?;
+                }
+            }
+            Err(why) => plugin.refuse(&why.to_string()),
+        }
+        plugin.ledger.publish();
+        Ok(plugin)
+    }
+
+    fn start_lsn(&mut self) -> Result<Option<Lsn>, PluginError> {
+        Ok(self.saved)
+    }
+
+    #[inline]
+    fn record(&mut self, record: &WalRecord<'_>) -> Result<(), PluginError> {
+        if let Err(error) = self.ledger.apply(MAJOR, record) {
+            self.complain(record, &error);
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self, lsn: Lsn) -> Result<(), PluginError> {
+        if self.ledger.reset_pending() {
+            self.ledger.reset(lsn);
+            // At once, or a crash would bring the old counters back.
+            self.save(lsn);
+        }
+        self.ledger.publish();
+        Ok(())
+    }
+
+    fn flush(&mut self, upto: Lsn) -> Result<Option<Lsn>, PluginError> {
+        if self.saved != Some(upto) {
+            self.save(upto);
+        }
+        self.ledger.publish();
+        Ok(self.saved)
+    }
+
+    fn gap(&mut self, _from: Lsn, _to: Lsn) -> Result<(), PluginError> {
+        self.ledger.gap();
+        Ok(())
+    }
+}
+
+/// An empty ledger in the plugin's part of shared memory.
+fn empty(area: SharedArea) -> Result<Ledger<'static>, PluginError> {
+    let table = Table::init(area.words()).ok_or(PluginError::NoRoom)?;
+    Ok(Ledger::new(table, guc::max_entries()))
+}
+
+impl WalStat {
+    fn take_over(&mut self, state: SavedState) -> Result<(), String> {
+        let mut bytes = Vec::new();
+        let mut payload = state.payload.take(MAX_STATE);
+        payload.read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+        self.ledger.load(&bytes).map_err(|e| e.to_string())?;
+        self.saved = Some(state.lsn);
+        self.ledger.saved(state.lsn);
+        Ok(())
+    }
+
+    /// Write the state file. If that fails, the one before it stays, and with
+    /// it the WAL since then is read again after a restart: no reason to stop
+    /// counting.
+    fn save(&mut self, upto: Lsn) {
+        let bytes = self.ledger.save();
+        match self.file.save(upto, |to| to.write_all(&bytes)) {
+            Ok(Some(lsn)) => {
+                self.saved = Some(lsn);
+                self.ledger.saved(lsn);
+            }
+            Ok(None) => {}
+            Err(why) => self.warn(&format!("could not write the state file: {why}")),
+        }
+    }
+
+    /// A state file that cannot be used: say why, keep it aside, begin anew.
+    fn refuse(&mut self, why: &str) {
+        let message = format!("ignoring the state file: {why}; WAL is counted anew");
+        let message = CString::new(message).unwrap_or_default();
+        self.services.log(NAME, &message);
+        self.file.set_aside();
+    }
+
+    /// A record could not be decoded. It is counted, but what it says about
+    /// transactions and relations is lost; say so, but not a million times.
+    #[cold]
+    fn complain(&mut self, record: &WalRecord<'_>, error: &dyn std::error::Error) {
+        use walker_plugin::wal::Record;
+        self.complaints = self.complaints.saturating_add(1);
+        if self.complaints <= 10 {
+            self.warn(&format!(
+                "could not decode the record at {} (resource manager {}, info {:#04x}): {error}",
+                record.lsn(),
+                record.rmid().0,
+                record.info()
+            ));
+        }
+    }
+
+    fn warn(&self, message: &str) {
+        let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
+        self.services.warn(NAME, &message);
+    }
+}

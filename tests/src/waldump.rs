@@ -18,8 +18,17 @@ pub struct RmgrCounts {
 /// `pg_waldump --stats` of the records between two positions, by resource
 /// manager; those without any record are left out.
 pub fn stats(cluster: &Cluster, from: &str, to: &str) -> BTreeMap<String, RmgrCounts> {
+    stats_by(cluster, "--stats", from, to)
+}
+
+/// As [`stats`], by resource manager and record type: `Heap/INSERT`.
+pub fn record_stats(cluster: &Cluster, from: &str, to: &str) -> BTreeMap<String, RmgrCounts> {
+    stats_by(cluster, "--stats=record", from, to)
+}
+
+fn stats_by(cluster: &Cluster, what: &str, from: &str, to: &str) -> BTreeMap<String, RmgrCounts> {
     let mut command = cluster.server.command("pg_waldump");
-    command.args(["--stats", "--start", from, "--end", to]);
+    command.args([what, "--start", from, "--end", to]);
     let output = run(command.arg("--path").arg(cluster.data_dir().join("pg_wal")));
     parse_stats(&text(&output))
 }

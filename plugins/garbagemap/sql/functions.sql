@@ -177,3 +177,16 @@ AS 'MODULE_PATHNAME', 'garbage_base_scan_progress_rows_wrapper';
 
 COMMENT ON FUNCTION garbage_base_scan_progress_rows() IS
     'implementation of the view garbage_base_scan_progress';
+
+CREATE FUNCTION garbage_map_horizon(
+    rel oid,
+    OUT n_removable bigint,
+    OUT n_kept bigint,
+    OUT n_uncertain bigint,
+    OUT horizon xid)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 1
+AS 'MODULE_PATHNAME', 'garbage_map_horizon_wrapper';
+
+COMMENT ON FUNCTION garbage_map_horizon(oid) IS
+    'implementation of the view garbage_horizon';

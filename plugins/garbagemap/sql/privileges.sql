@@ -30,3 +30,8 @@ REVOKE ALL ON garbage_base_scan_progress FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION garbage_base_scan_progress_rows()
     TO pg_stat_scan_tables, pg_read_all_stats;
 GRANT SELECT ON garbage_base_scan_progress TO pg_stat_scan_tables, pg_read_all_stats;
+
+REVOKE ALL ON FUNCTION garbage_map_horizon(oid) FROM PUBLIC;
+REVOKE ALL ON garbage_horizon FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION garbage_map_horizon(oid) TO pg_stat_scan_tables, pg_read_all_stats;
+GRANT SELECT ON garbage_horizon TO pg_stat_scan_tables, pg_read_all_stats;

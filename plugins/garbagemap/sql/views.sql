@@ -24,3 +24,51 @@ CREATE VIEW garbage_base_scan_progress AS
     LEFT JOIN pg_catalog.pg_database AS d ON d.oid = p.datid;
 
 COMMENT ON VIEW garbage_base_scan_progress IS 'one row per running garbage_base_scan';
+
+-- What keeps garbage from being removed: whoever holds the oldest transaction
+-- that concerns the table. Snapshots of other databases concern shared tables
+-- only, a slot's catalog_xmin concerns catalogs only.
+CREATE VIEW garbage_horizon AS
+    WITH holders AS (
+        SELECT 'backend'::text AS kind, a.pid::text AS name, a.pid, x.xmin,
+               a.datid, false AS catalogs_only
+        FROM pg_catalog.pg_stat_activity AS a,
+             LATERAL (VALUES (a.backend_xmin), (a.backend_xid)) AS x (xmin)
+        WHERE a.pid <> pg_catalog.pg_backend_pid() AND a.backend_type <> 'walsender'
+        UNION ALL
+        SELECT 'prepared transaction', p.gid, NULL, p.transaction, d.oid, false
+        FROM pg_catalog.pg_prepared_xacts AS p
+        JOIN pg_catalog.pg_database AS d ON d.datname = p.database
+        UNION ALL
+        SELECT 'replication slot', s.slot_name::text, s.active_pid, s.xmin, NULL, false
+        FROM pg_catalog.pg_replication_slots AS s
+        UNION ALL
+        SELECT 'replication slot', s.slot_name::text, s.active_pid, s.catalog_xmin, NULL, true
+        FROM pg_catalog.pg_replication_slots AS s
+        UNION ALL
+        SELECT 'standby feedback', r.application_name, r.pid, r.backend_xmin, NULL, false
+        FROM pg_catalog.pg_stat_replication AS r
+    )
+    SELECT c.oid::pg_catalog.regclass AS relid,
+           h.n_removable + h.n_kept AS n_dead_tuples,
+           h.n_removable, h.n_kept, h.n_uncertain, h.horizon,
+           o.kind AS held_by, o.name AS holder, o.pid AS holder_pid,
+           o.xmin AS holder_xmin, pg_catalog.age(o.xmin) AS holder_age
+    FROM pg_catalog.pg_class AS c
+         CROSS JOIN LATERAL garbage_map_horizon(c.oid) AS h
+         LEFT JOIN LATERAL (
+             SELECT q.kind, q.name, q.pid, q.xmin
+             FROM holders AS q
+             WHERE h.n_kept > 0 AND q.xmin IS NOT NULL
+               AND (q.datid IS NULL OR c.relisshared OR q.datid = (
+                       SELECT d.oid FROM pg_catalog.pg_database AS d
+                       WHERE d.datname = pg_catalog.current_database()))
+               AND (NOT q.catalogs_only OR c.oid < 16384)
+             ORDER BY pg_catalog.age(q.xmin) DESC
+             LIMIT 1
+         ) AS o ON true
+    WHERE c.relkind IN ('r', 'm', 't') AND c.relpersistence = 'p'
+    ORDER BY h.n_kept DESC, h.n_removable DESC, c.oid;
+
+COMMENT ON VIEW garbage_horizon IS
+    'dead tuples a vacuum may remove now, those it may not, and who holds them back';

@@ -76,6 +76,8 @@ pub struct Ledger<S: Sink> {
     pub(crate) wal_minimal: bool,
     /// Reused while an image is decoded.
     pub(crate) scratch: BlockState,
+    /// The youngest transaction of the WAL read so far.
+    pub(crate) youngest: TransactionId,
 }
 
 impl<S: Sink> Ledger<S> {
@@ -97,6 +99,7 @@ impl<S: Sink> Ledger<S> {
             unpublished: false,
             wal_minimal: false,
             scratch: BlockState::default(),
+            youngest: 0,
         }
     }
 
@@ -186,9 +189,13 @@ impl<S: Sink> Ledger<S> {
             self.txs.touch(xid, touch, &mut self.mem)?;
         }
         self.stats.contradictions += u64::from(effect.contradiction);
-        if !show(range, rangeno, place, &mut self.sink, &mut self.totals) {
+        let (shown, delta) = show(range, rangeno, place, &mut self.sink, &mut self.totals);
+        if !shown {
             rel.unpublished = true;
             self.unpublished = true;
+        }
+        if delta != 0 {
+            self.age_garbage(idx, delta, None);
         }
         Ok(true)
     }
@@ -237,6 +244,11 @@ impl<S: Sink> Ledger<S> {
 
     /// Publish a range's counters if they changed.
     pub(crate) fn show(&mut self, idx: u32, rangeno: u32) {
+        self.show_because(idx, rangeno, None);
+    }
+
+    /// The same, after the end of a transaction: `cause`, or 0 if it aborted.
+    pub(crate) fn show_because(&mut self, idx: u32, rangeno: u32, cause: Option<TransactionId>) {
         let Some(rel) = self.rels.get_mut(idx) else {
             return;
         };
@@ -244,9 +256,13 @@ impl<S: Sink> Ledger<S> {
         let Some(range) = rel.ranges.get_mut(&rangeno) else {
             return;
         };
-        if !show(range, rangeno, place, &mut self.sink, &mut self.totals) {
+        let (shown, delta) = show(range, rangeno, place, &mut self.sink, &mut self.totals);
+        if !shown {
             rel.unpublished = true;
             self.unpublished = true;
+        }
+        if delta != 0 {
+            self.age_garbage(idx, delta, cause);
         }
     }
 
@@ -270,28 +286,32 @@ impl<S: Sink> Ledger<S> {
             self.sink.truncate(place, 0);
         }
         self.scans.forget(idx, &mut self.mem);
+        self.age_garbage(idx, i32::MIN, None);
     }
 }
 
-/// Publish a range's counters if they changed. False if the sink refused.
+/// Publish a range's counters if they changed. Whether the sink took them, and
+/// how many more dead tuples there are than before.
 pub(crate) fn show<S: Sink>(
     range: &mut Range,
     rangeno: u32,
     place: Option<S::Rel>,
     sink: &mut S,
     totals: &mut Totals,
-) -> bool {
+) -> (bool, i32) {
     let now = range.shows();
     let before = range.shown.replace(now);
     if before == Some(now) {
-        return true;
+        return (true, 0);
     }
     totals.subtract(before);
     totals.add(now);
-    match place {
+    let delta = i32::from(now.counts.dead) - before.map_or(0, |b| i32::from(b.counts.dead));
+    let taken = match place {
         Some(place) if before.is_none_or(|b| b.counts != now.counts) => {
             sink.publish(place, rangeno, now.counts)
         }
         _ => true,
-    }
+    };
+    (taken, delta)
 }

@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 use walker_wal::{BlockNumber, RelFileLocator};
 
 use crate::block::BlockMask;
+use crate::horizon::Horizon;
 use crate::mem::{Boxed, MALLOC_OVERHEAD, Map, Mem, NoMemory, try_insert, try_push};
 use crate::normal::Normal;
 use crate::range::Range;
@@ -65,10 +66,12 @@ pub(crate) struct Relation<R> {
     pub unpublished: bool,
     /// Its first audit mismatch was reported.
     pub mismatch_reported: bool,
+    /// How old its garbage is.
+    pub horizon: Horizon,
 }
 
 /// What a relation costs beside its ranges, about: slot, index, spare room.
-const RELATION_BYTES: usize = 256;
+const RELATION_BYTES: usize = 400;
 /// What a range costs beside what [`Range::heap_bytes`] counts.
 const RANGE_BYTES: usize = size_of::<Range>() + MALLOC_OVERHEAD;
 
@@ -83,6 +86,7 @@ impl<R> Relation<R> {
             scanning: false,
             unpublished: false,
             mismatch_reported: false,
+            horizon: Horizon::default(),
         }
     }
 

@@ -63,7 +63,12 @@ impl<S: Sink> Ledger<S> {
             if outcome == Outcome::Unknown {
                 self.give_up_held(touch.rel, touch.rangeno);
             }
-            self.show(touch.rel, touch.rangeno);
+            let cause = match outcome {
+                Outcome::Committed => Some(xid),
+                Outcome::Aborted => Some(0),
+                Outcome::Unknown => None,
+            };
+            self.show_because(touch.rel, touch.rangeno, cause);
         }
     }
 }

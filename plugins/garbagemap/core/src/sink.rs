@@ -39,6 +39,11 @@ pub trait Sink {
     fn set_known_from(&mut self, rel: Self::Rel, known_from: Option<BlockNumber>);
     /// Forget the published ranges from `first_rangeno` on.
     fn truncate(&mut self, rel: Self::Rel, first_rangeno: u32);
+    /// Show one bucket of the relation's garbage by age; those of a place that
+    /// was just opened are empty.
+    fn publish_bucket(&mut self, rel: Self::Rel, index: usize, bucket: crate::HorizonBucket) {
+        let _ = (rel, index, bucket);
+    }
     /// Forget the relation.
     fn close(&mut self, rel: Self::Rel);
 }

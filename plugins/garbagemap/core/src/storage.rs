@@ -46,8 +46,10 @@ impl<S: Sink> Ledger<S> {
         }
         let (totals, mem) = (&mut self.totals, &mut self.mem);
         let gone = |rangeno: u32| rangeno > keep || rangeno == keep && b == 0;
+        let mut dead = 0;
         rel.ranges.retain(|&rangeno, range| {
             if gone(rangeno) {
+                dead += range.shown.map_or(0, |shown| i32::from(shown.counts.dead));
                 totals.subtract(range.shown);
                 crate::relation::range_dropped(range, mem);
             }
@@ -75,6 +77,7 @@ impl<S: Sink> Ledger<S> {
         } else {
             self.set_known_from(idx, blkno);
         }
+        self.age_garbage(idx, -dead, None);
         self.show(idx, keep);
     }
 

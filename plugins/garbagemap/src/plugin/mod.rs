@@ -94,6 +94,8 @@ impl Plugin for GarbageMap {
         let writer =
             MapWriter::init(area.words(), config.range_blocks).ok_or(PluginError::NoRoom)?;
         let mut ledger = Ledger::new(config, writer);
+        // SAFETY: reads shared memory under its lock (access/transam/varsup.c).
+        ledger.set_next_xid(unsafe { pg_sys::ReadNextFullTransactionId() }.value as u32);
         let file = StateFile::new("garbagemap");
         let mut saved = status::Saved::default();
         let mut start = None;

@@ -57,6 +57,7 @@ impl<S: Sink> Ledger<S> {
         oracle: &mut dyn Oracle,
         restore: &mut dyn FnMut(u8, &mut Page) -> bool,
     ) -> Result<(), WalError> {
+        self.saw_xid(rec.xid());
         let mut server = Server { oracle, restore };
         let result = match rec.rmid() {
             RmgrId::HEAP => self.apply_heap(major, rec, &mut server),

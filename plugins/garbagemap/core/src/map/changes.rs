@@ -4,7 +4,7 @@
 use super::layout::*;
 use super::word::{Place, pack, place_of};
 use super::writer::{Entry, MapWriter, RelHandle, begin, end};
-use crate::{RangeCounts, Sink};
+use crate::{HORIZON_BUCKETS, HorizonBucket, RangeCounts, Sink};
 use std::sync::atomic::Ordering::Relaxed;
 use walker_wal::{BlockNumber, RelFileLocator};
 
@@ -79,6 +79,14 @@ impl Sink for MapWriter<'_> {
             self.field(rel.entry, E_KNOWN_FROM)
                 .store(known_from.map_or(0, |b| u64::from(b) + 1), Relaxed);
             end(self.field(rel.entry, E_SEQ));
+        }
+    }
+
+    fn publish_bucket(&mut self, rel: RelHandle, index: usize, bucket: HorizonBucket) {
+        if self.live(rel).is_some() && index < HORIZON_BUCKETS {
+            let word = u64::from(bucket.xid) << 32 | u64::from(bucket.count);
+            self.field(rel.entry, E_HORIZON + index)
+                .store(word, Relaxed);
         }
     }
 

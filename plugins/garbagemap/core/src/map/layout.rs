@@ -19,7 +19,7 @@
 use walker_wal::RelFileLocator;
 
 /// `"gbgmap"` and the layout's version.
-pub(super) const MAGIC: u64 = 0x6762_676D_6170_0001;
+pub(super) const MAGIC: u64 = 0x6762_676D_6170_0002;
 
 pub(super) const H_MAGIC: usize = 0;
 /// Odd while the area is being formatted; grows with each format.
@@ -38,7 +38,7 @@ pub(super) const STATUS_AT: usize = 16;
 pub(super) const STATUS_WORDS: usize = 47;
 const HEADER_WORDS: usize = STATUS_AT + 1 + STATUS_WORDS;
 
-pub(super) const ENTRY_WORDS: usize = 16;
+pub(super) const ENTRY_WORDS: usize = 32;
 pub(super) const E_SEQ: usize = 0;
 /// Tablespace in the upper half, database in the lower.
 pub(super) const E_SPC_DB: usize = 1;
@@ -50,7 +50,11 @@ pub(super) const E_KNOWN_FROM: usize = 3;
 pub(super) const E_HEAD: usize = 4;
 pub(super) const E_INLINE: usize = 8;
 /// Ranges whose counters are in the entry.
-pub(super) const INLINE_RANGES: u32 = (ENTRY_WORDS - E_INLINE) as u32;
+pub(super) const INLINE_RANGES: u32 = 8;
+/// The relation's garbage by age: transaction in the upper half, count in the
+/// lower.
+pub(super) const E_HORIZON: usize = E_INLINE + INLINE_RANGES as usize;
+const _: () = assert!(E_HORIZON + crate::HORIZON_BUCKETS == ENTRY_WORDS);
 
 pub(super) const FLAG_USED: u32 = 1;
 pub(super) const FLAG_OVERFLOWED: u32 = 2;
@@ -80,7 +84,7 @@ impl Layout {
     /// The layout of an area of `words` words, `None` if that is too small.
     ///
     /// A quarter is for directory and entries, rounded down to a power of two:
-    /// with 48 MB these are 65 thousand relations, and pages for 200 million
+    /// with 48 MB these are 32 thousand relations, and pages for 200 million
     /// blocks.
     pub fn of(words: usize) -> Option<Layout> {
         if words < MIN_WORDS {

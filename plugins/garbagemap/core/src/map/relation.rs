@@ -1,8 +1,10 @@
 //! Any process that reads the map: the ranges of one relation.
 
+use super::layout::E_HORIZON;
 use super::published::Published;
 use super::reader::MapReader;
-use crate::RangeCounts;
+use crate::{HORIZON_BUCKETS, HorizonBucket, RangeCounts};
+use std::sync::atomic::Ordering::Relaxed;
 use walker_wal::{BlockNumber, RelFileLocator};
 
 /// A relation in the map.
@@ -89,6 +91,23 @@ impl<'r> RelationMap<'r> {
             ahead: None,
             next: 0,
         }
+    }
+
+    /// The relation's dead tuples by deleting transaction; `None` if the
+    /// relation is gone. Each bucket is right, their sum may be of two moments.
+    pub fn horizon(&self) -> Option<[HorizonBucket; HORIZON_BUCKETS]> {
+        let MapReader { area, layout, .. } = self.reader;
+        let mut buckets = [HorizonBucket::default(); HORIZON_BUCKETS];
+        for (i, bucket) in buckets.iter_mut().enumerate() {
+            let word = area[layout.entry_word(self.entry, E_HORIZON + i)].load(Relaxed);
+            *bucket = HorizonBucket {
+                xid: (word >> 32) as u32,
+                count: word as u32,
+            };
+        }
+        self.reader
+            .unchanged(self.entry, self.seq)
+            .then_some(buckets)
     }
 
     /// The ranges of a relation of `blocks` blocks added up.

@@ -1,0 +1,205 @@
+//! How old the garbage of a relation is: which of it a vacuum may remove.
+//!
+//! A dead tuple may go when the transaction that deleted it is older than
+//! every snapshot's horizon; one whose insertion aborted may go at once. Per
+//! relation the dead tuples are counted in buckets by deleting transaction,
+//! narrow for young ones and wider for old ones.
+//!
+//! The counts err to the careful side. A tuple never counts as older than it
+//! is: a bucket is as young as its youngest. Removals take from the oldest,
+//! because only what is old enough is ever removed. What is learned from page
+//! images counts as young as the WAL read so far.
+
+use walker_wal::TransactionId;
+
+use crate::Sink;
+use crate::ledger::Ledger;
+use crate::xact::precedes;
+
+/// Buckets of a relation.
+pub const HORIZON_BUCKETS: usize = 16;
+/// The youngest bucket spans so many transactions before a new one begins.
+const YOUNG_SPAN: u32 = 256;
+
+/// Dead tuples by deleting transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct HorizonBucket {
+    /// The youngest deleting transaction among them; 0 for tuples that may go
+    /// whatever the horizon is.
+    pub xid: TransactionId,
+    /// How many.
+    pub count: u32,
+}
+
+/// The buckets of a relation: first the one that may go at once, then from the
+/// oldest to the youngest.
+#[derive(Clone, Default)]
+pub(crate) struct Horizon {
+    buckets: [HorizonBucket; HORIZON_BUCKETS],
+    /// Buckets in use behind the first.
+    used: usize,
+    /// The first transaction of the youngest bucket.
+    young_from: TransactionId,
+}
+
+impl Horizon {
+    pub(crate) fn buckets(&self) -> &[HorizonBucket; HORIZON_BUCKETS] {
+        &self.buckets
+    }
+
+    /// `n` more dead tuples, deleted by `xid`; 0 for aborted ones.
+    pub(crate) fn add(&mut self, xid: TransactionId, n: u32) {
+        let place = if xid == 0 { 0 } else { self.place_for(xid) };
+        if let Some(bucket) = self.buckets.get_mut(place) {
+            bucket.count = bucket.count.saturating_add(n);
+        }
+    }
+
+    /// The bucket a transaction's tuples go to: never an older one.
+    fn place_for(&mut self, xid: TransactionId) -> usize {
+        let behind = self.buckets.iter().take(self.used + 1).skip(1);
+        if let Some(at) = behind.clone().position(|b| !precedes(b.xid, xid)) {
+            return at + 1;
+        }
+        if self.used == 0 || xid.wrapping_sub(self.young_from) >= YOUNG_SPAN {
+            if self.used + 1 == HORIZON_BUCKETS {
+                self.merge();
+            }
+            self.used += 1;
+            self.young_from = xid;
+        }
+        if let Some(bucket) = self.buckets.get_mut(self.used) {
+            bucket.xid = xid;
+        }
+        self.used
+    }
+
+    /// Make room: merge the two neighbours whose union is narrowest for its
+    /// age, so that widths grow with age.
+    fn merge(&mut self) {
+        let youngest = self.buckets[HORIZON_BUCKETS - 1].xid;
+        let width = |i: usize| {
+            let age = u64::from(youngest.wrapping_sub(self.buckets[i + 1].xid)) + 1;
+            let before = if i > 1 {
+                self.buckets[i - 1].xid
+            } else {
+                self.buckets[i].xid
+            };
+            u64::from(self.buckets[i + 1].xid.wrapping_sub(before)) * 1024 / age
+        };
+        let at = (1..HORIZON_BUCKETS - 1)
+            .min_by_key(|&i| width(i))
+            .unwrap_or(1);
+        self.buckets[at + 1].count = self.buckets[at + 1]
+            .count
+            .saturating_add(self.buckets[at].count);
+        self.buckets.copy_within(at + 1.., at);
+        self.buckets[HORIZON_BUCKETS - 1] = HorizonBucket::default();
+        self.used -= 1;
+    }
+
+    /// `n` dead tuples are gone.
+    pub(crate) fn remove(&mut self, mut n: u32) {
+        for bucket in &mut self.buckets {
+            let taken = bucket.count.min(n);
+            bucket.count -= taken;
+            n -= taken;
+        }
+        let empty = self.buckets.iter().take(self.used + 1).skip(1);
+        if empty.clone().all(|b| b.count == 0) {
+            self.used = 0;
+        }
+    }
+}
+
+impl<S: Sink> Ledger<S> {
+    /// The next transaction ID of the server: nothing read so far is younger.
+    /// For what a loaded state or an image says of no transaction in
+    /// particular.
+    pub fn set_next_xid(&mut self, xid: TransactionId) {
+        self.youngest = xid;
+    }
+
+    /// A record of this transaction was read.
+    #[inline]
+    pub(crate) fn saw_xid(&mut self, xid: TransactionId) {
+        if xid != 0 && (self.youngest == 0 || precedes(self.youngest, xid)) {
+            self.youngest = xid;
+        }
+    }
+
+    /// The number of dead tuples of a relation changed, by the end of
+    /// transaction `cause` (0 if it aborted) or for no reason that is known.
+    pub(crate) fn age_garbage(&mut self, idx: u32, delta: i32, cause: Option<TransactionId>) {
+        let youngest = self.youngest;
+        let Some(rel) = self.rels.get_mut(idx) else {
+            return;
+        };
+        let before = *rel.horizon.buckets();
+        match u32::try_from(delta) {
+            Ok(0) => return,
+            Ok(n) => rel.horizon.add(cause.unwrap_or(youngest), n),
+            Err(_) => rel.horizon.remove(delta.unsigned_abs()),
+        }
+        let Some(place) = rel.sink else { return };
+        let now = rel.horizon.buckets().iter();
+        for (i, (now, before)) in now.zip(&before).enumerate() {
+            if now != before {
+                self.sink.publish_bucket(place, i, *now);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn total(h: &Horizon) -> u32 {
+        h.buckets().iter().map(|b| b.count).sum()
+    }
+
+    proptest! {
+        /// Nothing is lost, and nothing counts as older than it is.
+        #[test]
+        fn never_older_than_it_is(
+            steps in proptest::collection::vec((1u32..100_000, 1u32..50), 1..400),
+        ) {
+            let mut horizon = Horizon::default();
+            let (mut xid, mut sum) = (100, 0);
+            let mut truth = Vec::new();
+            for (step, n) in steps {
+                xid += step;
+                horizon.add(xid, n);
+                sum += n;
+                truth.push((xid, n));
+                prop_assert_eq!(total(&horizon), sum);
+            }
+            for limit in truth.iter().map(|(xid, _)| *xid) {
+                let really: u32 = truth.iter().filter(|(x, _)| *x < limit).map(|(_, n)| n).sum();
+                let shown: u32 =
+                    horizon.buckets().iter().filter(|b| b.xid < limit).map(|b| b.count).sum();
+                prop_assert!(shown <= really, "{shown} of {really} before {limit}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_oldest_go_first() {
+        let mut horizon = Horizon::default();
+        horizon.add(1000, 5);
+        horizon.add(0, 2);
+        horizon.add(9000, 7);
+        horizon.remove(6);
+        let left: Vec<_> = horizon
+            .buckets()
+            .iter()
+            .filter(|b| b.count > 0)
+            .map(|b| (b.xid, b.count))
+            .collect();
+        assert_eq!(left, [(1000, 1), (9000, 7)]);
+        horizon.remove(8);
+        assert_eq!((total(&horizon), horizon.used), (0, 0));
+    }
+}

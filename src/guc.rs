@@ -88,9 +88,9 @@ pub fn init() {
     GucRegistry::define_int_guc(
         c"walker.restart_interval",
         c"Sets the time after which a worker that failed is started again.",
-        c"",
+        c"0 starts it at once.",
         &RESTART_INTERVAL,
-        1,
+        0,
         3600,
         GucContext::Postmaster,
         GucFlags::UNIT_S,

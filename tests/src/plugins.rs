@@ -139,7 +139,7 @@ pub struct Setup<'a> {
 
 impl Cluster {
     /// A running cluster with walker and these plugins. The worker comes back
-    /// a second after a failure.
+    /// at once after a failure.
     pub fn with_plugins(name: &str, setup: &Setup<'_>) -> Self {
         let cluster = Self::new(name);
         cluster.init();
@@ -147,7 +147,7 @@ impl Cluster {
         cluster.append_conf(&format!(
             "dynamic_library_path = '{}:$libdir'
              shared_preload_libraries = 'walker{}{}'
-             walker.restart_interval = 1
+             walker.restart_interval = 0
              walker.plugins = '{}'
              autovacuum = off
              {}",
@@ -236,6 +236,15 @@ impl Cluster {
             counted, dumped,
             "rmgr_counter and pg_waldump differ from {from} to {to}"
         );
+    }
+
+    /// Where the first worker of this cluster began to read.
+    pub fn first_position(&self) -> String {
+        const WORDS: &str = "LOG:  walker started at ";
+        let at = self.wait_for_log(WORDS, 0);
+        self.wait_for_log(", plugins: ", at);
+        let line = self.log_from(at);
+        line.split(',').next().expect("a position").to_owned()
     }
 
     /// How often the server has come up: more than once means that it crashed.

@@ -1,0 +1,115 @@
+//! Base scans: what predates the walker becomes exact while writers go on.
+
+use walker_tests::Cluster;
+use walker_tests::oracle::assert_map_exact;
+use walker_tests::pgbench::{Pgbench, mixed};
+
+const UNKNOWN: &str = "SELECT count(*) FROM garbage_tables WHERE NOT exact";
+
+#[test]
+fn everything_becomes_exact_under_load() {
+    let cluster = Cluster::with_walker("basescan", &[], "autovacuum_naptime = 1");
+    Pgbench::init(&cluster, "postgres", 2);
+    // The tables are made before this worker's first record: it knows nothing
+    // of them.
+    forget(&cluster);
+    assert_ne!(cluster.safe_psql("postgres", UNKNOWN), "0");
+
+    let load = mixed(&cluster, "postgres", 4, 1000).start();
+    let read: i64 = cluster
+        .safe_psql("postgres", "SELECT garbage_base_scan()")
+        .parse()
+        .unwrap();
+    assert!(read > 300, "only {read} pages were read");
+    // Some page may have changed each time it was read; a second scan reads
+    // only what is left.
+    cluster.safe_psql("postgres", "SELECT garbage_base_scan()");
+    load.wait_any();
+    cluster.walker_wait();
+    cluster.safe_psql("postgres", "SELECT garbage_base_scan()");
+    assert_eq!(cluster.safe_psql("postgres", UNKNOWN), "0");
+    assert_map_exact(&cluster, "postgres");
+    let mismatches = "SELECT image_mismatches FROM garbage_status";
+    assert_eq!(cluster.safe_psql("postgres", mismatches), "0");
+}
+
+#[test]
+fn a_cancelled_scan_leaves_nothing() {
+    let cluster = Cluster::with_walker("cancel", &[], "");
+    cluster.safe_psql(
+        "postgres",
+        "CREATE TABLE t AS SELECT g FROM generate_series(1, 200000) AS g",
+    );
+    forget(&cluster);
+    // 1 MB a second: the scan of 7 MB cannot end before it is cancelled.
+    let mut scan = walker_tests::Session::open(&cluster, "postgres");
+    scan.safe("SET garbagemap.base_scan_rate = '1MB'");
+    scan.send("SELECT garbage_base_scan('t')");
+    let progress = "SELECT count(*) FROM garbage_base_scan_progress
+                    WHERE relid = 't'::regclass AND blocks_done > 0";
+    cluster.poll_query_until("postgres", progress, "1");
+    cluster.safe_psql(
+        "postgres",
+        "SELECT pg_cancel_backend(pid) FROM garbage_base_scan_progress",
+    );
+    assert!(scan.wait().is_err(), "the scan was not cancelled");
+    let gone = "SELECT count(*) FROM garbage_base_scan_progress";
+    cluster.poll_query_until("postgres", gone, "0");
+    cluster.safe_psql("postgres", "SELECT garbage_base_scan('t')");
+    let exact = "SELECT bool_and(exact) FROM garbage_map('t')";
+    assert_eq!(cluster.safe_psql("postgres", exact), "t");
+}
+
+#[test]
+fn held_garbage_names_its_holder() {
+    let cluster = Cluster::with_walker("horizon", &[], "max_prepared_transactions = 2");
+    let mut other = walker_tests::Session::open(&cluster, "postgres");
+    cluster.safe_psql(
+        "postgres",
+        "CREATE TABLE t (a int) WITH (autovacuum_enabled = off);
+         INSERT INTO t SELECT g FROM generate_series(1, 1000) AS g",
+    );
+    let held = || {
+        cluster.walker_wait();
+        cluster.safe_psql(
+            "postgres",
+            "SELECT n_removable, n_kept, coalesce(held_by, 'nobody')
+             FROM garbage_horizon WHERE relid = 't'::regclass",
+        )
+    };
+    cluster.safe_psql("postgres", "DELETE FROM t WHERE a <= 10");
+    assert_eq!(held(), "10|0|nobody");
+
+    other.safe("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    other.safe("SELECT count(*) FROM t");
+    cluster.safe_psql("postgres", "DELETE FROM t WHERE a BETWEEN 11 AND 30");
+    let both = held();
+    assert!(both.ends_with("|backend"), "{both}");
+    let kept: i64 = both.split('|').nth(1).unwrap().parse().unwrap();
+    assert!((20..=30).contains(&kept), "{both}");
+
+    other.safe("COMMIT");
+    cluster.safe_psql(
+        "postgres",
+        "BEGIN; INSERT INTO t VALUES (0); PREPARE TRANSACTION 'p'",
+    );
+    cluster.safe_psql("postgres", "DELETE FROM t WHERE a BETWEEN 31 AND 60");
+    assert!(held().ends_with("|prepared transaction"), "{}", held());
+    cluster.safe_psql("postgres", "ROLLBACK PREPARED 'p'");
+    // The prepared row is garbage at once, whatever anybody's horizon is.
+    // The scans above may have pruned what was older.
+    let removable = held();
+    let count = removable.strip_suffix("|0|nobody").expect(&removable);
+    assert!((31..=61).contains(&count.parse().unwrap()), "{removable}");
+    cluster.safe_psql("postgres", "VACUUM t");
+    assert_eq!(held(), "");
+}
+
+/// Start the worker anew without what it knew.
+fn forget(cluster: &Cluster) {
+    cluster.safe_psql("postgres", "CHECKPOINT");
+    cluster.stop(walker_tests::Mode::Fast);
+    std::fs::remove_dir_all(cluster.data_dir().join("pg_walker")).unwrap();
+    cluster.start();
+    cluster.walker_wait();
+}

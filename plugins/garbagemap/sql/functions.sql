@@ -134,6 +134,9 @@ CREATE FUNCTION garbage_map_status(
     OUT applied_lsn pg_lsn,
     OUT state_lsn pg_lsn,
     OUT state_saved_at timestamptz,
+    OUT state_writes bigint,
+    OUT state_bytes bigint,
+    OUT state_write_longest_ms double precision,
     OUT images_checked bigint,
     OUT image_mismatches bigint,
     OUT unknown_records bigint)

@@ -17,6 +17,8 @@ use garbagemap_core::{Config, Ledger, Page};
 use oracle::ServerOracle;
 use pgrx::prelude::*;
 use std::ffi::CString;
+use std::io::{self, Write};
+use std::time::Instant;
 use walker_plugin::state::StateFile;
 use walker_plugin::wal::{Lsn, RmgrId};
 use walker_plugin::{ErrorReport, MAJOR, Plugin, RmgrSet, Services, WalRecord, services};
@@ -165,10 +167,27 @@ impl Plugin for GarbageMap {
     }
 
     fn flush(&mut self, upto: Lsn) -> Result<Option<Lsn>, PluginError> {
+        // SAFETY: a flag, and shared memory read under its lock.
+        let (leaving, redo) = unsafe {
+            (
+                pg_sys::ShutdownRequestPending != 0,
+                Lsn(pg_sys::GetRedoRecPtr()),
+            )
+        };
+        if !leaving && self.saved.is_recent(upto, redo) {
+            return Ok(self.saved.lsn());
+        }
         let ledger = &self.ledger;
-        match self.file.save(upto, |mut to| ledger.save(&mut to)) {
+        let (started, mut bytes) = (Instant::now(), 0);
+        let saved = self.file.save(upto, |to| {
+            let mut counted = Counted { to, bytes: 0 };
+            let result = ledger.save(&mut counted);
+            bytes = counted.bytes;
+            result
+        });
+        match saved {
             Ok(Some(lsn)) => {
-                self.saved.saved(lsn);
+                self.saved.saved(lsn, bytes, started.elapsed());
                 status::publish(&mut self.ledger, &self.saved, upto);
             }
             // No record was delivered since the state was loaded.
@@ -204,6 +223,24 @@ impl GarbageMap {
     fn warn(&self, message: &str) {
         let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
         self.services.warn(NAME, &message);
+    }
+}
+
+/// Counts what is written.
+struct Counted<'a> {
+    to: &'a mut dyn Write,
+    bytes: u64,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.to.write(bytes)?;
+        self.bytes += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
     }
 }
 

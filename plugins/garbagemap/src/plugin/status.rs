@@ -3,6 +3,7 @@
 use garbagemap_core::Ledger;
 use garbagemap_core::map::{MapStatus, MapWriter};
 use pgrx::prelude::*;
+use std::time::Duration;
 use walker_plugin::wal::Lsn;
 
 /// What is known of the state file.
@@ -10,6 +11,9 @@ use walker_plugin::wal::Lsn;
 pub struct Saved {
     lsn: u64,
     at: i64,
+    writes: u64,
+    bytes: u64,
+    longest: Duration,
 }
 
 impl Saved {
@@ -19,8 +23,18 @@ impl Saved {
         self.at = 0;
     }
 
-    /// The state was written to the file.
-    pub fn saved(&mut self, lsn: Lsn) {
+    /// Whether the file is recent enough for its size: rewriting a large state
+    /// for a little WAL would cost more than reading that WAL again. Never
+    /// while WAL from before a checkpoint may go.
+    pub fn is_recent(&self, upto: Lsn, redo: Lsn) -> bool {
+        self.lsn >= redo.0 && upto.bytes_since(Lsn(self.lsn)) < 4 * self.bytes
+    }
+
+    /// The state was written to the file: `bytes` in `time`.
+    pub fn saved(&mut self, lsn: Lsn, bytes: u64, time: Duration) {
+        self.writes += 1;
+        self.bytes = bytes;
+        self.longest = self.longest.max(time);
         self.lsn = lsn.0;
         // SAFETY: reads the clock.
         self.at = unsafe { pg_sys::GetCurrentTimestamp() };
@@ -47,6 +61,9 @@ pub fn publish(ledger: &mut Ledger<MapWriter<'static>>, saved: &Saved, applied: 
         applied_lsn: applied.0,
         state_lsn: saved.lsn,
         state_saved_at: saved.at as u64,
+        state_writes: saved.writes,
+        state_bytes: saved.bytes,
+        state_write_longest: saved.longest.as_micros() as u64,
         images_checked: stats.images_checked,
         image_mismatches: stats.image_mismatches,
         degraded_relations: stats.degradations,

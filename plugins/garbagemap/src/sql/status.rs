@@ -44,6 +44,9 @@ fn fill(rows: &mut Rows) -> Result<(), Error> {
         state
             .and(status)
             .map(|s| pg_sys::Datum::from(s.state_saved_at)),
+        ledger(|s| s.state_writes),
+        ledger(|s| s.state_bytes),
+        status.map(|s| pg_sys::Datum::from((s.state_write_longest as f64 / 1000.0).to_bits())),
         ledger(|s| s.images_checked),
         ledger(|s| s.image_mismatches),
         ledger(|s| s.unknown_records),

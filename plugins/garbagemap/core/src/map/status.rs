@@ -55,6 +55,12 @@ status_words! {
     state_lsn,
     /// When it was written, in microseconds since 2000-01-01, as timestamptz.
     state_saved_at,
+    /// Times the state file was written since the worker started.
+    state_writes,
+    /// Size of its payload, in bytes.
+    state_bytes,
+    /// The longest write, in microseconds: the worker reads nothing meanwhile.
+    state_write_longest,
     /// Page images compared with what the ledger knew of their block.
     images_checked,
     /// Those that differed. Not 0 is a fault.

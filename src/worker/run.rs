@@ -212,7 +212,8 @@ impl Worker<'_> {
         let past_redo = redo != self.redo && end >= redo;
         // Without any durable state a crash would lose all that was learned.
         let first = self.first_flush && end == current_limit().lsn;
-        if past_redo || first || end.bytes_since(self.flushed) >= guc::flush_wal() {
+        let much = guc::flush_wal().min(self.slot.flush_after());
+        if past_redo || first || end.bytes_since(self.flushed) >= much {
             self.flush();
             self.redo = redo;
         }
@@ -318,6 +319,7 @@ impl Worker<'_> {
 
     fn leave(&mut self) {
         self.flush();
+        self.slot.leave_behind(self.control);
         self.plugins.shut_down(self.reader.end());
         signals::forgive();
         ereport!(

@@ -25,6 +25,8 @@ pub struct Slot {
     name: String,
     held: bool,
     next_try: Option<Instant>,
+    /// Why it could not be had, as last logged.
+    complaint: String,
 }
 
 impl Slot {
@@ -34,7 +36,10 @@ impl Slot {
             name: guc::slot_name(),
             held: false,
             next_try: None,
+            complaint: String::new(),
         };
+        // What the last process held, it no longer does.
+        control.set_text(&control.slot, "");
         slot.take(control);
         slot
     }
@@ -47,16 +52,21 @@ impl Slot {
             Ok(()) => {
                 self.held = true;
                 self.next_try = None;
+                self.complaint.clear();
                 control.set_text(&control.slot, &self.name);
             }
             Err(why) => {
                 self.next_try = Some(Instant::now() + RETRY);
+                if why == self.complaint {
+                    return;
+                }
                 ereport!(
                     WARNING,
                     PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                     format!("walker could not use replication slot \"{}\"", self.name),
                     format!("{why}. The worker goes on without a slot.")
                 );
+                self.complaint.clone_from(&why);
                 control.set_text(&control.last_error, &why);
                 control.last_error_at.store(super::failure::now(), Relaxed);
             }
@@ -67,6 +77,32 @@ impl Slot {
     pub fn advance(&mut self, durable: Lsn) {
         if self.held {
             advance_slot(durable);
+        }
+    }
+
+    /// WAL after which state should be made durable so that the slot can
+    /// follow well before it is dropped for what it retains.
+    pub fn flush_after(&self) -> u64 {
+        if self.held {
+            guc::max_retained_wal() / 4
+        } else {
+            u64::MAX
+        }
+    }
+
+    /// The slot is no longer the configured one: nobody would advance it, and
+    /// what nobody advances fills the disk.
+    pub fn leave_behind(&mut self, control: &Control) {
+        if self.held && self.name != guc::slot_name() {
+            ereport!(
+                LOG,
+                PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+                format!(
+                    "walker drops replication slot \"{}\", which is no longer walker.slot_name",
+                    self.name
+                )
+            );
+            self.drop_it(control);
         }
     }
 
@@ -97,15 +133,30 @@ impl Slot {
             "More than walker.max_retained_wal; WAL that is removed before it was read will be \
              reported as a gap."
         );
-        // SAFETY: we hold the slot; dropping releases it
-        // (replication/slot.c).
-        unsafe { pg_sys::ReplicationSlotRelease() };
-        if let Ok(name) = CString::new(self.name.as_str()) {
-            // SAFETY: as above; nowait, so it fails rather than waits.
-            guarded(|| unsafe { pg_sys::ReplicationSlotDrop(name.as_ptr(), true) }).ok();
+        self.drop_it(control);
+        self.next_try = Some(Instant::now() + RETRY);
+    }
+
+    fn drop_it(&mut self, control: &Control) {
+        // SAFETY: we hold the slot, and nowait makes the drop fail rather than
+        // wait for whoever may take it in between (replication/slot.c).
+        let dropped = CString::new(self.name.as_str())
+            .map_err(|e| e.to_string())
+            .and_then(|name| {
+                guarded(|| unsafe {
+                    pg_sys::ReplicationSlotRelease();
+                    pg_sys::ReplicationSlotDrop(name.as_ptr(), true);
+                })
+            });
+        if let Err(why) = dropped {
+            ereport!(
+                WARNING,
+                PgSqlErrorCode::ERRCODE_OBJECT_IN_USE,
+                format!("walker could not drop replication slot \"{}\"", self.name),
+                why
+            );
         }
         self.held = false;
-        self.next_try = Some(Instant::now() + RETRY);
         control.set_text(&control.slot, "");
     }
 }

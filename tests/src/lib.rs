@@ -7,6 +7,7 @@
 //! waits for a fixed time: see [`poll`].
 
 pub mod cluster;
+pub mod crash;
 pub mod history;
 pub mod markdown;
 pub mod oracle;

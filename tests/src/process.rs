@@ -24,6 +24,11 @@ pub(crate) fn exists(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
 }
 
+/// Whether a process has not ended yet, reaped or not.
+pub fn is_alive(pid: u32) -> bool {
+    stat_field(pid, 0).is_some_and(|state| state != "Z" && state != "X")
+}
+
 /// The processes whose parent is this one.
 pub fn children(parent: u32) -> Vec<u32> {
     let entries = fs::read_dir("/proc").expect("/proc");

@@ -3,6 +3,7 @@
 use crate::cluster::Cluster;
 use crate::server::{output, run, text};
 use std::collections::BTreeMap;
+use std::process::Command;
 
 /// What was read of one resource manager.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -26,11 +27,21 @@ pub fn record_stats(cluster: &Cluster, from: &str, to: &str) -> BTreeMap<String,
     stats_by(cluster, "--stats=record", from, to)
 }
 
+/// As [`stats`]; nothing if that WAL is no longer there.
+pub fn try_stats(cluster: &Cluster, from: &str, to: &str) -> Option<BTreeMap<String, RmgrCounts>> {
+    let output = output(&mut stats_command(cluster, "--stats", from, to));
+    output.status.success().then(|| parse_stats(&text(&output)))
+}
+
 fn stats_by(cluster: &Cluster, what: &str, from: &str, to: &str) -> BTreeMap<String, RmgrCounts> {
+    parse_stats(&text(&run(&mut stats_command(cluster, what, from, to))))
+}
+
+fn stats_command(cluster: &Cluster, what: &str, from: &str, to: &str) -> Command {
     let mut command = cluster.server.command("pg_waldump");
     command.args([what, "--start", from, "--end", to]);
-    let output = run(command.arg("--path").arg(cluster.data_dir().join("pg_wal")));
-    parse_stats(&text(&output))
+    command.arg("--path").arg(cluster.data_dir().join("pg_wal"));
+    command
 }
 
 fn parse_stats(printed: &str) -> BTreeMap<String, RmgrCounts> {

@@ -1,0 +1,138 @@
+//! Ways to end a server, or part of it, at the worst time.
+
+use crate::cluster::{Cluster, Mode, children, signal};
+use crate::poll::{poll_for, poll_until};
+use crate::process::is_alive;
+use crate::rng::Rng;
+use postgres::NoTls;
+use std::time::{Duration, Instant};
+
+/// A way to end it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Blow {
+    /// SIGKILL to the postmaster and all its children, as a power failure.
+    Everything,
+    /// The same while the worker is writing plugins' state.
+    InStateWrite,
+    /// SIGKILL to the worker; the postmaster restarts all sessions.
+    Worker,
+    /// SIGKILL to some process of the server.
+    Anyone,
+    /// Immediate stop.
+    Immediate,
+    /// Fast stop.
+    Fast,
+    /// `pg_terminate_backend` of the worker; nobody else is concerned.
+    TerminateWorker,
+}
+
+impl Blow {
+    /// All of them, the hard ones more than once.
+    const ALL: [Self; 10] = [
+        Self::Everything,
+        Self::Worker,
+        Self::Immediate,
+        Self::InStateWrite,
+        Self::Anyone,
+        Self::Everything,
+        Self::Fast,
+        Self::TerminateWorker,
+        Self::InStateWrite,
+        Self::Anyone,
+    ];
+
+    /// The blow of the n-th cycle: each kind in turn, beginning anywhere.
+    pub fn of_cycle(n: u64, seed: u64) -> Self {
+        Self::ALL[(seed.wrapping_add(n) % Self::ALL.len() as u64) as usize]
+    }
+
+    /// Whether the server has to recover from a crash.
+    pub fn is_crash(self) -> bool {
+        !matches!(self, Self::Fast | Self::TerminateWorker)
+    }
+
+    /// Strikes; returns when the server takes connections again, with the
+    /// moment from which on it did.
+    pub fn strike(self, cluster: &Cluster, rng: &mut Rng) -> Instant {
+        let offset = cluster.log_offset();
+        match self {
+            Self::Everything => {
+                cluster.kill9();
+                cluster.start();
+            }
+            Self::InStateWrite => {
+                wait_for_state_write(cluster);
+                cluster.kill9();
+                cluster.start();
+            }
+            Self::Immediate => {
+                cluster.stop(Mode::Immediate);
+                cluster.start();
+            }
+            Self::Fast => cluster.restart(),
+            Self::Worker => {
+                signal("KILL", &[cluster.worker_pid()]);
+                cluster.wait_for_log("ready to accept connections", offset);
+            }
+            Self::Anyone => {
+                kill_anyone(cluster, rng);
+                cluster.wait_for_log("ready to accept connections", offset);
+            }
+            Self::TerminateWorker => {
+                let pid = cluster.worker_pid();
+                signal("TERM", &[pid]);
+                poll_until("the worker to end", || (!is_alive(pid)).then_some(()));
+            }
+        }
+        wait_for_connections(cluster)
+    }
+}
+
+impl Cluster {
+    /// The worker's process ID, once it runs.
+    pub fn worker_pid(&self) -> u32 {
+        poll_until("a worker", || self.walker_status().get("pid")?.parse().ok())
+    }
+}
+
+fn wait_for_connections(cluster: &Cluster) -> Instant {
+    poll_until("the server to take connections", || {
+        let client = cluster.config("postgres").connect(NoTls).ok()?;
+        drop(client);
+        Some(Instant::now())
+    })
+}
+
+/// A checkpoint makes the plugins write. The file is there for a few
+/// milliseconds, so this looks without a pause; if it is missed too often, any
+/// moment is as good.
+fn wait_for_state_write(cluster: &Cluster) {
+    let temp = cluster.data_dir().join("pg_walker/garbagemap.tmp");
+    let config = cluster.config("postgres");
+    let checkpoints = std::thread::spawn(move || {
+        if let Ok(mut client) = config.connect(NoTls) {
+            for _ in 0..20 {
+                if client.simple_query("CHECKPOINT").is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    let deadline = Instant::now() + Duration::from_secs(3);
+    while !temp.exists() && Instant::now() < deadline {
+        std::hint::spin_loop();
+    }
+    drop(checkpoints);
+}
+
+/// Stopped first: one that ends by itself meanwhile would be no crash.
+fn kill_anyone(cluster: &Cluster, rng: &mut Rng) {
+    let postmaster = cluster.postmaster_pid().expect("the server runs");
+    let killed = poll_for(Duration::from_secs(60), || {
+        let pids = children(postmaster);
+        let pid = *rng.pick(&pids);
+        signal("STOP", &[pid]);
+        is_alive(pid).then(|| signal("KILL", &[pid]))
+    });
+    assert!(killed.is_some(), "nobody to kill");
+}

@@ -278,12 +278,18 @@ impl<'t> BaseScan<'t> {
         if answer != Answer::Done {
             return Err(Error::ScanLost);
         }
-        let asked = Instant::now();
+        flush(lsn);
         // SAFETY: set once at server start.
         let segment = unsafe { pg_sys::wal_segment_size } as u32;
         let applied = || self.services.applied_lsn(c"garbagemap").unwrap_or(Lsn(0));
-        while !applied().reaches(lsn, segment) {
-            self.pause(asked)?;
+        let mut last = applied();
+        let mut moved = Instant::now();
+        while !last.reaches(lsn, segment) {
+            self.pause(moved)?;
+            let now = applied();
+            if now != last {
+                (last, moved) = (now, Instant::now());
+            }
         }
         Ok(())
     }
@@ -321,6 +327,18 @@ fn sleep(time: Duration) {
         pg_sys::ResetLatch(pg_sys::MyLatch);
     }
     pgrx::check_for_interrupts!();
+}
+
+/// Aborts and prunings are not flushed by themselves, and the worker reads
+/// nothing that is not.
+fn flush(lsn: Lsn) {
+    // SAFETY: on a primary, up to a position that has been inserted
+    // (access/transam/xlog.c).
+    unsafe {
+        if !pg_sys::RecoveryInProgress() {
+            pg_sys::XLogFlush(lsn.0);
+        }
+    }
 }
 
 /// Where WAL is being written (replayed, on a standby) now.

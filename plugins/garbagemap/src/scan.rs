@@ -218,6 +218,16 @@ impl<'t> TableScan<'t> {
     }
 }
 
+impl Drop for TableScan<'_> {
+    fn drop(&mut self) {
+        // On an error it goes with its memory context.
+        if !std::thread::panicking() {
+            // SAFETY: ours, and no buffer read is under way.
+            unsafe { pg_sys::FreeAccessStrategy(self.strategy) };
+        }
+    }
+}
+
 /// `PageGetMaxOffsetNumber`, a macro or an inline function of the server.
 ///
 /// # Safety

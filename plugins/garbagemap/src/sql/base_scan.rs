@@ -65,8 +65,13 @@ fn scan(rel: pg_sys::Oid) -> Result<i64, Error> {
     table.require_wal_logged()?;
     let map = area::map()?;
     let (services, mailbox) = mailbox()?;
-    let table = table.open()?;
-    let mut scan = BaseScan::new(&table, services, mailbox)?;
+    // The lock is held for a range of pages at a time, so that whoever wants
+    // to change the table gets in between.
+    let open = table.open()?;
+    let locator = open.locator();
+    let blocks = open.blocks(pg_sys::ForkNumber::MAIN_FORKNUM);
+    drop(open);
+    let mut scan = BaseScan::new(table, locator, blocks, services, mailbox)?;
     scan.begin()?;
     let read = scan.all_pages(&map)?;
     scan.end()?;
@@ -80,10 +85,11 @@ struct Waiting {
     tries: u32,
 }
 
-struct BaseScan<'t> {
-    table: &'t OpenTable,
-    pages: TableScan<'t>,
+struct BaseScan {
+    table: Table,
     locator: RelFileLocator,
+    /// Blocks the table had when the scan began.
+    blocks: u32,
     services: Services,
     slots: Vec<Slot>,
     pid: i32,
@@ -93,14 +99,20 @@ struct BaseScan<'t> {
     items: Vec<BaseItem>,
 }
 
-impl<'t> BaseScan<'t> {
-    fn new(table: &'t OpenTable, services: Services, mailbox: Mailbox) -> Result<Self, Error> {
+impl BaseScan {
+    fn new(
+        table: Table,
+        locator: RelFileLocator,
+        blocks: u32,
+        services: Services,
+        mailbox: Mailbox,
+    ) -> Result<Self, Error> {
         // SAFETY: set when the process started.
         let pid = unsafe { pg_sys::MyProcPid };
         let mut scan = BaseScan {
             table,
-            pages: TableScan::new(table),
-            locator: table.locator(),
+            locator,
+            blocks,
             services,
             slots: Vec::with_capacity(PIPELINE),
             pid,
@@ -131,7 +143,7 @@ impl<'t> BaseScan<'t> {
     /// Read every page the map does not know; the number of pages read.
     fn all_pages(&mut self, map: &MapReader<'_>) -> Result<i64, Error> {
         let width = map.range_blocks();
-        let total = self.pages.blocks();
+        let total = self.blocks;
         let mut ranges = map.find(self.locator).map(|r| r.ranges());
         let mut read = 0;
         let mut start = 0;
@@ -139,43 +151,55 @@ impl<'t> BaseScan<'t> {
             let end = start.saturating_add(width).min(total);
             let state = ranges.as_mut().and_then(Iterator::next);
             if !is_known(state, end - start) {
-                for blkno in start..end {
-                    self.page(blkno)?;
-                    read += 1;
-                }
+                let Some(open) = self.reopen()? else { break };
+                read += self.range(&open, start, end)?;
+                drop(open);
                 self.throttle(read);
             }
             self.show(total, end);
             start = end;
         }
-        while !self.waiting.is_empty() {
-            self.collect()?;
-        }
         Ok(read)
+    }
+
+    /// Lock the table again; `None` if it was rewritten meanwhile. Of the new
+    /// table everything is known, for its creation is in the WAL.
+    fn reopen(&self) -> Result<Option<OpenTable>, Error> {
+        let open = self.table.open()?;
+        Ok((open.locator() == self.locator).then_some(open))
+    }
+
+    /// Hand the pages of one range over; the number of pages read.
+    fn range(&mut self, table: &OpenTable, start: u32, end: u32) -> Result<i64, Error> {
+        let mut pages = TableScan::new(table);
+        // It may have been truncated meanwhile.
+        let end = end.min(pages.blocks());
+        for blkno in start..end {
+            self.page(&mut pages, blkno)?;
+        }
+        while !self.waiting.is_empty() {
+            self.collect(&mut pages)?;
+        }
+        Ok(i64::from(end.saturating_sub(start)))
     }
 
     fn show(&self, total: u32, done: u32) {
         if let Some(slot) = self.slots.first() {
-            // SAFETY: the relation is open; the database is fixed.
-            let (db, rel) = unsafe {
-                (
-                    pg_sys::MyDatabaseId.to_u32(),
-                    (*self.table.rel()).rd_id.to_u32(),
-                )
-            };
-            slot.set_progress(db, rel, total, done);
+            // SAFETY: set once when the session connects to its database.
+            let db = unsafe { pg_sys::MyDatabaseId.to_u32() };
+            slot.set_progress(db, self.table.oid.to_u32(), total, done);
         }
     }
 
     /// Hand one page over, in a free slot.
-    fn page(&mut self, blkno: u32) -> Result<(), Error> {
+    fn page(&mut self, pages: &mut TableScan<'_>, blkno: u32) -> Result<(), Error> {
         while self.waiting.len() == self.slots.len() {
-            self.collect()?;
+            self.collect(pages)?;
         }
         let busy = |i: &usize| self.waiting.iter().any(|w| w.slot == *i);
         let free = (0..self.slots.len()).find(|i| !busy(i));
         let Some(slot) = free else { return Ok(()) };
-        self.post_page(slot, blkno);
+        self.post_page(pages, slot, blkno);
         self.waiting.push(Waiting {
             slot,
             blkno,
@@ -184,8 +208,8 @@ impl<'t> BaseScan<'t> {
         Ok(())
     }
 
-    fn post_page(&mut self, slot: usize, blkno: u32) {
-        let lsn = self.pages.headers(blkno, &mut self.items);
+    fn post_page(&mut self, pages: &mut TableScan<'_>, slot: usize, blkno: u32) {
+        let lsn = pages.headers(blkno, &mut self.items);
         if let Some(slot) = self.slots.get(slot) {
             slot.set_items(&self.items);
             slot.post(self.pid, Kind::Page, self.locator, blkno, lsn);
@@ -194,7 +218,7 @@ impl<'t> BaseScan<'t> {
     }
 
     /// Wait for answers and act on them.
-    fn collect(&mut self) -> Result<(), Error> {
+    fn collect(&mut self, pages: &mut TableScan<'_>) -> Result<(), Error> {
         let asked = Instant::now();
         loop {
             let mut again = Vec::new();
@@ -217,7 +241,7 @@ impl<'t> BaseScan<'t> {
                 return Err(Error::ScanLost);
             }
             for (slot, blkno, tries) in again {
-                self.post_page(slot, blkno);
+                self.post_page(pages, slot, blkno);
                 self.waiting.push(Waiting {
                     slot,
                     blkno,
@@ -272,8 +296,7 @@ impl<'t> BaseScan<'t> {
     /// Close the scan, and wait until what was read is what is applied.
     fn end(&mut self) -> Result<(), Error> {
         let lsn = position();
-        let blocks = self.pages.blocks();
-        let answer = self.ask(Kind::End, blocks, lsn)?;
+        let answer = self.ask(Kind::End, self.blocks, lsn)?;
         self.begun = false;
         if answer != Answer::Done {
             return Err(Error::ScanLost);
@@ -295,7 +318,7 @@ impl<'t> BaseScan<'t> {
     }
 }
 
-impl Drop for BaseScan<'_> {
+impl Drop for BaseScan {
     fn drop(&mut self) {
         for slot in &self.slots {
             // A scan that ends early leaves its slots, and itself, to the

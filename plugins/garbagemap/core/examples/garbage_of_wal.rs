@@ -1,9 +1,11 @@
 //! What a directory of WAL segments says of garbage: a development tool.
 //!
 //! `garbage_of_wal <major> <directory> <segment size> [<restart every n records>]`
-//! prints per relation its locator, blocks known, dead tuples, dead items and
-//! tuples (`-` if not counted), and the ledger's statistics at the end. With
-//! the last argument the ledger is saved and loaded on the way.
+//! prints per relation from which block on blocks are known to be empty unless
+//! a range says otherwise, and per range its number, the first unknown block,
+//! dead tuples, dead items and tuples (`-` if not counted). The statistics go
+//! to standard error. With the last argument the ledger is saved and loaded on
+//! the way.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -14,28 +16,40 @@ use walker_wal::xact::{self, XactRecord};
 use walker_wal::{BlockNumber, Lsn, Major, Record, RelFileLocator, RmgrId};
 
 #[derive(Default)]
+struct Place {
+    locator: RelFileLocator,
+    known_from: Option<BlockNumber>,
+    ranges: HashMap<u32, RangeCounts>,
+}
+
+#[derive(Default)]
 struct Map {
-    places: Vec<(RelFileLocator, HashMap<u32, RangeCounts>)>,
+    places: Vec<Place>,
 }
 
 impl Sink for Map {
     type Rel = usize;
     fn open(&mut self, locator: RelFileLocator) -> Option<usize> {
-        self.places.push((locator, HashMap::new()));
+        self.places.push(Place {
+            locator,
+            ..Place::default()
+        });
         Some(self.places.len() - 1)
     }
     fn publish(&mut self, rel: usize, rangeno: u32, counts: RangeCounts) -> bool {
-        self.places[rel].1.insert(rangeno, counts);
+        self.places[rel].ranges.insert(rangeno, counts);
         true
     }
-    fn set_known_from(&mut self, _: usize, _: Option<BlockNumber>) {}
+    fn set_known_from(&mut self, rel: usize, known_from: Option<BlockNumber>) {
+        self.places[rel].known_from = known_from;
+    }
     fn truncate(&mut self, rel: usize, first_rangeno: u32) {
         self.places[rel]
-            .1
+            .ranges
             .retain(|&rangeno, _| rangeno < first_rangeno);
     }
     fn close(&mut self, rel: usize) {
-        self.places[rel].0 = RelFileLocator::default();
+        self.places[rel] = Place::default();
     }
 }
 
@@ -122,9 +136,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     eprintln!("{records} records to {last} in {:?}", begin.elapsed());
-    for (locator, ranges) in &ledger.sink().places {
-        if locator.rel_number == 0 {
-            continue;
+    let places = ledger.sink().places.iter();
+    for Place {
+        locator,
+        known_from,
+        ranges,
+    } in places.filter(|p| p.locator.rel_number != 0)
+    {
+        if let Some(blkno) = known_from {
+            println!("{locator} from {blkno}");
         }
         for (rangeno, counts) in ranges {
             println!(

@@ -33,19 +33,13 @@ impl<S: Sink> Ledger<S> {
             order.sort_unstable();
         }
         self.until(&order, target, Self::drop_counts);
-        self.until(&order, target, Self::degrade_if_held);
         if self.mem.used() > target {
             self.forget_stale_touches();
         }
-        self.until(&order, target, |ledger, idx| {
-            if ledger
-                .rels
-                .get(idx)
-                .is_some_and(|rel| rel.ranges.is_empty())
-            {
-                ledger.drop_slot(idx);
-            }
-        });
+        self.until(&order, target, Self::let_go);
+        if self.mem.used() > target {
+            self.forget_stale_touches();
+        }
         if self.mem.used() > self.config.max_memory {
             self.mark_all_unknown(); // the list above could not be had
         }
@@ -82,10 +76,11 @@ impl<S: Sink> Ledger<S> {
         }
     }
 
-    fn degrade_if_held(&mut self, idx: u32) {
-        if self.rels.get(idx).is_some_and(|rel| !rel.ranges.is_empty()) {
-            self.degrade(idx);
-        }
+    /// The whole entry: among many relations it is the larger part, and would
+    /// cost those that are in use their ranges.
+    fn let_go(&mut self, idx: u32) {
+        self.stats.degradations += 1;
+        self.drop_slot(idx);
     }
 
     /// Transactions remember ranges that are gone.

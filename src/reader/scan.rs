@@ -28,8 +28,9 @@ impl Reader {
             found
         };
         if found == 0 {
-            // SAFETY: XLogFindNextRecord gives no message.
-            return Err(unsafe { self.no_record(core::ptr::null()) });
+            // SAFETY: XLogFindNextRecord hands no message out; what it read
+            // last left one in the reader's buffer, a C string.
+            return Err(unsafe { self.no_record((*state).errormsg_buf) });
         }
         self.end = Lsn(found);
         Ok(self.end)

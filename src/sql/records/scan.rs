@@ -5,7 +5,8 @@ use crate::reader::{Limit, NoRecord, Reader, current_limit};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use walker_plugin::WalRecord;
-use walker_plugin::wal::{Lsn, Record};
+use walker_plugin::wal::xlog::XLOG_SWITCH;
+use walker_plugin::wal::{Lsn, Record, RmgrId};
 
 /// The pass. Never waits: all of the stretch has been written.
 pub struct Scan {
@@ -58,7 +59,17 @@ impl Scan {
         let context = OwnedContext::new();
         let mut reader = Reader::new(start);
         reader.set_limit(Limit { lsn: end, ..limit });
-        let done = match reader.seek(start, context.0) {
+        let mut sought = reader.seek(start, context.0);
+        if matches!(sought, Err(NoRecord::Invalid(_)))
+            && let Some(next) = end_of_switched_segment(start, limit, context.0)
+        {
+            sought = if next < end {
+                reader.seek(next, context.0)
+            } else {
+                Err(NoRecord::Incomplete(next))
+            };
+        }
+        let done = match sought {
             Ok(_) => false,
             Err(NoRecord::Incomplete(_)) => true,
             Err(why) => return Err(Box::new(report(start, why))),
@@ -88,6 +99,30 @@ impl Scan {
         let end = self.end;
         Ok(self.reader.record().filter(|r| r.end_lsn() <= end))
     }
+}
+
+/// Where the segment that `start` is in ends, if nothing was written between
+/// `start` and there because the server had switched to the next segment.
+fn end_of_switched_segment(
+    start: Lsn,
+    limit: Limit,
+    context: pg_sys::MemoryContext,
+) -> Option<Lsn> {
+    // SAFETY: set once at server start.
+    let segment_size = unsafe { pg_sys::wal_segment_size } as u64;
+    let begin = Lsn(start.0 - start.0 % segment_size);
+    let next = Lsn(begin.0 + segment_size);
+    let mut reader = Reader::new(begin);
+    reader.set_limit(limit);
+    reader.seek(begin, context).ok()?;
+    while reader.end() < start {
+        pgrx::check_for_interrupts!();
+        reader.read_next(context).ok()?;
+    }
+    // A switch record extends to the end of its segment (xlogreader.c).
+    let last = reader.record()?;
+    let switch = last.rmid() == RmgrId::XLOG && last.rmgr_info() == XLOG_SWITCH;
+    (switch && last.end_lsn() == next).then_some(next)
 }
 
 fn invalid(message: &str) -> ErrorReport {

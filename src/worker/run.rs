@@ -23,6 +23,8 @@ const RETRY: Duration = Duration::from_millis(200);
 const GIVE_UP: Duration = Duration::from_secs(10);
 /// How often the slot is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// WAL that has not grown for so long is complete enough to be tried.
+const GROWTH: Duration = Duration::from_millis(20);
 /// Reading less than this behind the limit is "streaming".
 const NEAR: u64 = 16 * 1024 * 1024;
 
@@ -39,8 +41,10 @@ struct Worker<'a> {
     redo: Lsn,
     timeline: u32,
     trouble_since: Option<Instant>,
-    /// An incomplete record: do not try again before the limit is here.
+    /// An incomplete record: do not try again before the limit is here,
     not_before: Lsn,
+    /// or, if WAL has stopped growing, here.
+    needed: Lsn,
     rate: Rate,
     budget: Budget,
     first_flush: bool,
@@ -77,6 +81,7 @@ pub fn run(control: &Control) {
         timeline: 0,
         trouble_since: None,
         not_before: Lsn(0),
+        needed: Lsn(0),
         rate: Rate::new(),
         budget: Budget::new(),
         first_flush: true,
@@ -140,7 +145,15 @@ impl Worker<'_> {
         self.show_title("waiting at");
         self.plugins.poll(self.reader.end());
         self.flush_if_due();
-        self.waiter.wait(limit.lsn, limit.in_recovery);
+        if limit.lsn < self.needed || limit.lsn >= self.not_before {
+            self.waiter.wait(limit.lsn, limit.in_recovery);
+            return;
+        }
+        // There is what was asked for, and we would like more at a time.
+        self.waiter.sleep(GROWTH);
+        if current_limit().lsn == limit.lsn {
+            self.not_before = self.needed;
+        }
     }
 
     /// The configuration changed so that this process cannot serve it, or
@@ -237,27 +250,13 @@ impl Worker<'_> {
                 // huge record is not read over and over while it is written.
                 let read = need.bytes_since(self.reader.end());
                 self.not_before = Lsn(need.0 + (read / 2).min(NEAR));
-                self.wait_for_more(need);
+                self.needed = need;
             }
             NoRecord::Removed(segno) => self.lost(&format!("segment {segno} has been removed")),
             NoRecord::Missing(segno, tli) => {
                 self.trouble(&format!("segment {segno} of timeline {tli} does not exist"))
             }
             NoRecord::Invalid(message) => self.trouble(&message),
-        }
-    }
-
-    /// An incomplete record: WAL that does not move is complete enough to try.
-    fn wait_for_more(&mut self, need: Lsn) {
-        let limit = current_limit();
-        if limit.lsn >= self.not_before {
-            return;
-        }
-        self.waiter.wait(limit.lsn, limit.in_recovery);
-        let now = current_limit();
-        if now.lsn == limit.lsn || now.lsn < need {
-            // No growth: be content with what was asked for.
-            self.not_before = need;
         }
     }
 
@@ -304,6 +303,7 @@ impl Worker<'_> {
         self.plugins.gap(from, to);
         self.reader = Reader::new(to);
         self.not_before = Lsn(0);
+        self.needed = Lsn(0);
         self.trouble_since = None;
         self.publish();
     }

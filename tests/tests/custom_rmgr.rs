@@ -149,3 +149,21 @@ fn messages_of_before_a_crash_are_heard_after_it() {
     cluster.wait_for_plugin("listener", "running");
     assert_heard(&cluster, &sent);
 }
+
+/// The worker wakes while a large record is still being written, and must not
+/// wait for more than that record.
+#[test]
+fn a_large_record_is_read_when_it_is_complete() {
+    let cluster = cluster();
+    let begin = std::time::Instant::now();
+    for megabytes in 1..=12 {
+        let message = format!("repeat('large record, ', {})", megabytes * 75_000);
+        cluster.safe_psql(
+            "postgres",
+            &format!("SELECT pg_logical_emit_message(true, 'large', {message})"),
+        );
+        cluster.walker_wait();
+    }
+    let took = begin.elapsed();
+    assert!(took.as_secs() < 30, "12 large records took {took:?}");
+}

@@ -138,11 +138,12 @@ impl Slot {
     }
 
     fn drop_it(&mut self, control: &Control) {
-        // SAFETY: we hold the slot, and nowait makes the drop fail rather than
-        // wait for whoever may take it in between (replication/slot.c).
         let dropped = CString::new(self.name.as_str())
             .map_err(|e| e.to_string())
             .and_then(|name| {
+                // SAFETY: we hold the slot, and nowait makes the drop fail
+                // rather than wait for whoever may take it in between
+                // (replication/slot.c).
                 guarded(|| unsafe {
                     pg_sys::ReplicationSlotRelease();
                     pg_sys::ReplicationSlotDrop(name.as_ptr(), true);

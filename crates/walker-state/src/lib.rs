@@ -1,0 +1,124 @@
+//! The format of a plugin's state file: a header of 96 bytes with its own
+//! checksum, and a payload with another.
+//!
+//! Pure code: what can be proven of a file without the server is proven here,
+//! and tested with every damage that a file can take. Whether its last record
+//! stands in the server's WAL is for the server to say.
+#![forbid(unsafe_code)]
+
+mod header;
+
+pub use header::{HEADER_LEN, Header, Identity};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
+/// A record, so that it can be recognized: an LSN alone does not name a place,
+/// for after a promotion or a restore it can hold other WAL.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RecordId {
+    /// Where it begins.
+    pub lsn: u64,
+    /// Where it ends.
+    pub end_lsn: u64,
+    /// Its `xl_crc`.
+    pub crc: u32,
+    /// The timeline it belongs to.
+    pub tli: u32,
+}
+
+/// Why a state file is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Reading or writing failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// Not a state file, or a damaged one.
+    #[error("{0}")]
+    Damaged(&'static str),
+    /// A sound file that does not belong to this server's history.
+    #[error("{0}")]
+    Foreign(&'static str),
+}
+
+/// Size of the pieces that are read and written.
+const CHUNK: usize = 256 * 1024;
+
+/// Write a whole file: the payload that `payload` writes, and its header. The
+/// header comes last, so that a file cut short has none.
+pub fn write(
+    mut to: impl Write + Seek,
+    identity: Identity,
+    last: RecordId,
+    payload: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), StateError> {
+    to.write_all(&[0; HEADER_LEN])?;
+    let mut sum = Summing {
+        to: io::BufWriter::with_capacity(CHUNK, &mut to),
+        crc: 0,
+        len: 0,
+    };
+    payload(&mut sum)?;
+    sum.to.flush()?;
+    let header = Header {
+        identity,
+        last,
+        payload_len: sum.len,
+        payload_crc: sum.crc,
+    };
+    drop(sum);
+    to.seek(SeekFrom::Start(0))?;
+    to.write_all(&header.to_bytes())?;
+    Ok(())
+}
+
+/// Read and check a whole file of `size` bytes; it then stands at the payload.
+/// Nothing of the payload has been believed before its checksum was right.
+pub fn check(
+    from: &mut (impl Read + Seek),
+    size: u64,
+    identity: Identity,
+) -> Result<Header, StateError> {
+    let header = Header::read(from)?;
+    header.identity.check(identity)?;
+    if Some(size) != header.payload_len.checked_add(HEADER_LEN as u64) {
+        return Err(StateError::Damaged("its length is wrong"));
+    }
+    let mut crc = 0;
+    let mut len = 0;
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let n = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(e.into()),
+        };
+        len += n as u64;
+        crc = crc32c::crc32c_append(crc, buffer.get(..n).unwrap_or(&[]));
+    }
+    if len != header.payload_len || crc != header.payload_crc {
+        return Err(StateError::Damaged("its checksum is wrong"));
+    }
+    from.seek(SeekFrom::Start(HEADER_LEN as u64))?;
+    Ok(header)
+}
+
+/// Sums up what passes through.
+struct Summing<W> {
+    to: W,
+    crc: u32,
+    len: u64,
+}
+
+impl<W: Write> Write for Summing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.to.write(bytes)?;
+        self.crc = crc32c::crc32c_append(self.crc, bytes.get(..n).unwrap_or(&[]));
+        self.len += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}

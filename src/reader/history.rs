@@ -5,6 +5,7 @@
 //! the server's history gives for it, does.
 
 use super::{Limit, Reader, current_limit};
+use crate::worker;
 use core::cell::Cell;
 use pgrx::prelude::*;
 use walker_plugin::RecordId;
@@ -45,10 +46,11 @@ pub fn last_record() -> Option<RecordId> {
 /// Whether this server's WAL holds that very record. Remembers it as the last
 /// one if so, for a state that is saved again before another record came.
 pub fn check_record(id: &RecordId) -> bool {
+    if worker::is_worker() {
+        worker::wait_for_replay(Lsn(id.end_lsn));
+    }
     let limit = current_limit();
-    // On a standby the state may well be ahead of replay, which starts at the
-    // last restartpoint: the WAL is there and will be replayed.
-    if id.lsn >= id.end_lsn || (!limit.in_recovery && id.end_lsn > limit.lsn.0) {
+    if id.lsn >= id.end_lsn || id.end_lsn > limit.lsn.0 {
         return false;
     }
     if timeline_of(Lsn(id.lsn), limit.tli) != id.tli {

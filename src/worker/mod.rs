@@ -11,10 +11,17 @@ mod slot;
 mod wait;
 mod watch;
 
+use crate::plugin::current;
+use crate::reader::current_limit;
 use crate::{guc, shared};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime};
 use pgrx::prelude::*;
+use std::time::Duration;
+use walker_plugin::wal::Lsn;
+
+/// Time between two looks at the replay position.
+const REPLAY_POLL: Duration = Duration::from_millis(50);
 
 static IS_WORKER: AtomicBool = AtomicBool::new(false);
 
@@ -55,6 +62,42 @@ pub fn wake() {
         if !proc.is_null() {
             pg_sys::SetLatch(&raw mut (*proc).procLatch);
         }
+    }
+}
+
+/// On a standby: wait until replay has reached `lsn`, or recovery has ended.
+///
+/// A plugin's state may be ahead of replay, which begins at the last
+/// restartpoint. Until replay is there, the state would run ahead of the
+/// tables; and recovery may end before it gets there, on a timeline to which
+/// the state does not belong. The plugin that asked is not to blame for the
+/// wait, nor for an end of the worker meanwhile.
+pub fn wait_for_replay(lsn: Lsn) {
+    let ahead = || {
+        let limit = current_limit();
+        limit.in_recovery && limit.lsn < lsn
+    };
+    if !ahead() {
+        return;
+    }
+    ereport!(
+        LOG,
+        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+        format!("walker waits for replay to reach {lsn}, where a plugin's state is")
+    );
+    let asked = current::running();
+    current::leave();
+    let waiter = wait::Waiter::new();
+    while ahead() {
+        signals::serve();
+        if signals::shutdown_requested() {
+            // SAFETY: ends the process the regular way, see walker_main.
+            unsafe { pg_sys::proc_exit(1) };
+        }
+        waiter.sleep(REPLAY_POLL);
+    }
+    if let Some(running) = asked {
+        current::enter(running.plugin, running.callback, running.lsn);
     }
 }
 

@@ -33,6 +33,29 @@ pub fn try_stats(cluster: &Cluster, from: &str, to: &str) -> Option<BTreeMap<Str
     output.status.success().then(|| parse_stats(&text(&output)))
 }
 
+/// As [`stats`] of the WAL of one timeline.
+pub fn stats_of_timeline(
+    cluster: &Cluster,
+    timeline: u32,
+    from: &str,
+    to: &str,
+) -> BTreeMap<String, RmgrCounts> {
+    let mut command = stats_command(cluster, "--stats", from, to);
+    parse_stats(&text(&run(
+        command.args(["--timeline", &timeline.to_string()])
+    )))
+}
+
+/// Adds the counts of one stretch of WAL to those of another.
+pub fn add(to: &mut BTreeMap<String, RmgrCounts>, more: BTreeMap<String, RmgrCounts>) {
+    for (name, counts) in more {
+        let sum = to.entry(name).or_default();
+        sum.records += counts.records;
+        sum.bytes += counts.bytes;
+        sum.fpi_bytes += counts.fpi_bytes;
+    }
+}
+
 fn stats_by(cluster: &Cluster, what: &str, from: &str, to: &str) -> BTreeMap<String, RmgrCounts> {
     parse_stats(&text(&run(&mut stats_command(cluster, what, from, to))))
 }

@@ -86,19 +86,7 @@ pub struct WalkerPluginAbi {
 // SAFETY: plain numbers, never written after they were built.
 unsafe impl Sync for WalkerPluginAbi {}
 
-/// A record, and by its checksum its content (`WalkerRecordId`).
-#[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct RecordId {
-    /// Where it begins.
-    pub lsn: u64,
-    /// Where it ends.
-    pub end_lsn: u64,
-    /// Its `xl_crc`.
-    pub crc: u32,
-    /// The timeline it belongs to.
-    pub tli: u32,
-}
+pub use walker_state::RecordId;
 
 /// What walker offers to plugins, in any process of the server. Reached by
 /// `*(WalkerServices **) find_rendezvous_variable("walker_services")`.

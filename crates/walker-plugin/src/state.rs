@@ -11,18 +11,17 @@
 //!
 //! A file that is refused is set aside as `NAME.bad` and never stops a start.
 
-mod header;
-
 use crate::abi::RecordId;
 use crate::services::services;
-use header::{HEADER_LEN, Header};
 use pgrx::pg_sys;
 use std::ffi::CString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use walker_wal::Lsn;
+pub use walker_state::StateError;
+use walker_state::{Identity, check, write};
+use walker_wal::{BLCKSZ, Lsn};
 
 /// Directory of all state files, in the data directory.
 pub const DIRECTORY: &str = "pg_walker";
@@ -35,20 +34,7 @@ unsafe extern "C" {
 }
 
 const O_NOFOLLOW: i32 = 0o400000;
-
-/// Why a state file is not used.
-#[derive(Debug, thiserror::Error)]
-pub enum StateError {
-    /// Reading or writing failed.
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    /// Not a state file, or a damaged one.
-    #[error("{0}")]
-    Damaged(&'static str),
-    /// A sound file that does not belong to this server's history.
-    #[error("{0}")]
-    Foreign(&'static str),
-}
+const O_NONBLOCK: i32 = 0o4000;
 
 /// A plugin's state file, by the plugin's name.
 pub struct StateFile {
@@ -107,24 +93,26 @@ impl StateFile {
     /// none.
     pub fn load(&self) -> Result<Option<SavedState>, StateError> {
         let _ = fs::remove_file(self.with_suffix(".tmp"));
+        // What is no plain file must neither be followed nor waited for.
         let opened = OpenOptions::new()
             .read(true)
-            .custom_flags(O_NOFOLLOW)
+            .custom_flags(O_NOFOLLOW | O_NONBLOCK)
             .open(&self.path);
         let mut file = match opened {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e.into()),
         };
-        let header = Header::read(&mut file)?;
-        header.check_server()?;
-        check_payload(&mut file, &header)?;
+        let meta = file.metadata()?;
+        if !meta.is_file() {
+            return Err(StateError::Damaged("it is not a plain file"));
+        }
+        let header = check(&mut file, meta.len(), identity())?;
         if !services().is_some_and(|s| s.check_record(&header.last)) {
             return Err(StateError::Foreign(
                 "its last record does not stand in this server's WAL history",
             ));
         }
-        file.seek(SeekFrom::Start(HEADER_LEN as u64))?;
         Ok(Some(SavedState {
             lsn: Lsn(header.last.end_lsn),
             payload: BufReader::new(file.take(header.payload_len)),
@@ -133,7 +121,12 @@ impl StateFile {
 
     /// Set a refused file aside; the one before it is dropped.
     pub fn set_aside(&self) {
-        let _ = fs::rename(&self.path, self.with_suffix(".bad"));
+        let bad = self.with_suffix(".bad");
+        if fs::rename(&self.path, &bad).is_err() {
+            // A file cannot take the place of a directory, nor the reverse.
+            let _ = fs::remove_file(&bad).or_else(|_| fs::remove_dir(&bad));
+            let _ = fs::rename(&self.path, &bad);
+        }
     }
 }
 
@@ -149,9 +142,9 @@ fn make_directory() -> io::Result<()> {
 fn write_file(
     path: &Path,
     last: RecordId,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    payload: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), StateError> {
-    let _ = fs::remove_file(path);
+    let _ = fs::remove_file(path).or_else(|_| fs::remove_dir(path));
     // SAFETY: as in make_directory.
     let mode = unsafe { pg_file_create_mode } as u32;
     let mut file = OpenOptions::new()
@@ -160,18 +153,7 @@ fn write_file(
         .mode(mode)
         .custom_flags(O_NOFOLLOW)
         .open(path)?;
-    file.write_all(&[0; HEADER_LEN])?;
-    let mut sum = Summing {
-        to: io::BufWriter::with_capacity(256 * 1024, &mut file),
-        crc: 0,
-        len: 0,
-    };
-    write(&mut sum)?;
-    sum.to.flush()?;
-    let (crc, len) = (sum.crc, sum.len);
-    drop(sum);
-    file.seek(SeekFrom::Start(0))?;
-    file.write_all(&Header::new(last, len, crc).to_bytes())?;
+    write(&mut file, identity(), last, payload)?;
     file.sync_all()?;
     Ok(())
 }
@@ -198,43 +180,12 @@ fn rename(from: &Path, to: &Path) -> Result<(), StateError> {
     }
 }
 
-fn check_payload(file: &mut File, header: &Header) -> Result<(), StateError> {
-    let size = file.metadata()?.len();
-    if size != HEADER_LEN as u64 + header.payload_len {
-        return Err(StateError::Damaged("its length is wrong"));
-    }
-    let mut crc = 0;
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        let n = file.read(&mut buffer)?;
-        if n == 0 {
-            break;
-        }
-        crc = crc32c::crc32c_append(crc, buffer.get(..n).unwrap_or(&[]));
-    }
-    if crc == header.payload_crc {
-        Ok(())
-    } else {
-        Err(StateError::Damaged("its checksum is wrong"))
-    }
-}
-
-/// Sums up what passes through.
-struct Summing<W> {
-    to: W,
-    crc: u32,
-    len: u64,
-}
-
-impl<W: Write> Write for Summing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.to.write(bytes)?;
-        self.crc = crc32c::crc32c_append(self.crc, bytes.get(..n).unwrap_or(&[]));
-        self.len += n as u64;
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
+/// This server.
+fn identity() -> Identity {
+    Identity {
+        major: pg_sys::PG_VERSION_NUM / 100,
+        blcksz: BLCKSZ as u32,
+        // SAFETY: reads shared memory (access/transam/xlog.c).
+        system_identifier: unsafe { pg_sys::GetSystemIdentifier() },
     }
 }

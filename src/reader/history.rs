@@ -46,11 +46,18 @@ pub fn last_record() -> Option<RecordId> {
 /// Whether this server's WAL holds that very record. Remembers it as the last
 /// one if so, for a state that is saved again before another record came.
 pub fn check_record(id: &RecordId) -> bool {
+    // The reader asserts what every record fulfils: aligned, and not in
+    // segment 0, which never exists.
+    // SAFETY: set once at server start.
+    let first = unsafe { pg_sys::wal_segment_size } as u64;
+    if id.lsn < first || id.lsn % 8 != 0 || id.lsn >= id.end_lsn {
+        return false;
+    }
     if worker::is_worker() {
         worker::wait_for_replay(Lsn(id.end_lsn));
     }
     let limit = current_limit();
-    if id.lsn >= id.end_lsn || id.end_lsn > limit.lsn.0 {
+    if id.end_lsn > limit.lsn.0 {
         return false;
     }
     if timeline_of(Lsn(id.lsn), limit.tli) != id.tli {

@@ -127,6 +127,12 @@ impl Running {
             .unwrap_or_else(|| panic!("no tps in {printed}"))
     }
 
+    /// Ends it as its user would: the server sees its sessions close.
+    pub fn end(mut self) {
+        crate::process::signal("TERM", &[self.0.id()]);
+        let _ = self.0.wait();
+    }
+
     /// Waits for the end of a pgbench whose server was stopped under it.
     pub fn wait_any(mut self) {
         let _ = self.0.kill();

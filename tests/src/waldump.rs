@@ -27,10 +27,17 @@ pub fn record_stats(cluster: &Cluster, from: &str, to: &str) -> BTreeMap<String,
     stats_by(cluster, "--stats=record", from, to)
 }
 
-/// As [`stats`]; nothing if that WAL is no longer there.
-pub fn try_stats(cluster: &Cluster, from: &str, to: &str) -> Option<BTreeMap<String, RmgrCounts>> {
+/// As [`stats`]; pg_waldump's complaint if it cannot read that WAL (any more).
+pub fn try_stats(
+    cluster: &Cluster,
+    from: &str,
+    to: &str,
+) -> Result<BTreeMap<String, RmgrCounts>, String> {
     let output = output(&mut stats_command(cluster, "--stats", from, to));
-    output.status.success().then(|| parse_stats(&text(&output)))
+    match output.status.success() {
+        true => Ok(parse_stats(&text(&output))),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
 }
 
 /// As [`stats`] of the WAL of one timeline.

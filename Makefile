@@ -4,6 +4,7 @@
 #   make demo-stop [PG=17]         stop that cluster
 #   make check [PG="15 18"]        everything that must hold; all servers by default
 #   make check-long [PG=15]        the same with the long histories and workloads
+#   make soak [PG=17] [MINUTES=30]  a long run, and its figures
 #   make install PG_CONFIG=...     build (release) and install into a server
 #   make uninstall PG_CONFIG=...   remove exactly what was installed
 #   make setup [PG=15]             only bring the machine to where the above works
@@ -17,7 +18,7 @@ export DESTDIR
 MAJORS = $(or $(PG),15 16 17 18)
 DEMO = $(or $(firstword $(PG)),15)
 
-.PHONY: help demo demo-stop check check-long install uninstall setup clean
+.PHONY: help demo demo-stop check check-long soak install uninstall setup clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -35,7 +36,14 @@ check-long:
 	WALKER_HISTORIES=$${WALKER_HISTORIES:-500} WALKER_VARIANTS=$${WALKER_VARIANTS:-all} \
 	WALKER_SCALE=$${WALKER_SCALE:-10} WALKER_CLIENTS=$${WALKER_CLIENTS:-8} \
 	WALKER_SECONDS=$${WALKER_SECONDS:-60} WALKER_STOPS=$${WALKER_STOPS:-20} \
+	WALKER_CRASHES=$${WALKER_CRASHES:-100} WALKER_PROMOTIONS=$${WALKER_PROMOTIONS:-5} \
+	WALKER_BACKLOG=$${WALKER_BACKLOG:-5000} \
 	scripts/check.sh $(MAJORS)
+
+soak:
+	scripts/setup.sh $(DEMO)
+	scripts/install.sh install "$$(bash -c '. scripts/env.sh; pg_config_of $(DEMO)')"
+	scripts/soak.sh $(DEMO)
 
 setup:
 	scripts/setup.sh $(MAJORS)

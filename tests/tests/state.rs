@@ -166,7 +166,7 @@ fn damages(seed: u64) -> Vec<Damage> {
             "unreadable",
             "Permission denied",
             Box::new(|path| {
-                fs::set_permissions(path, fs::Permissions::from_mode(0)).expect("chmod");
+                fs::set_permissions(path, fs::Permissions::from_mode(0o000)).expect("chmod");
             }),
         ),
     ]

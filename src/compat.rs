@@ -152,3 +152,16 @@ pub unsafe fn acquire_slot(name: &core::ffi::CStr) {
         pg_sys::ReplicationSlotAcquire(name.as_ptr(), true, false);
     }
 }
+
+/// Whether a slot has been invalidated: it holds no WAL any more, even if it
+/// still has a position.
+pub fn is_invalidated(data: &pg_sys::ReplicationSlotPersistentData) -> bool {
+    #[cfg(feature = "pg15")]
+    {
+        data.invalidated_at != 0
+    }
+    #[cfg(not(feature = "pg15"))]
+    {
+        data.invalidated != pg_sys::ReplicationSlotInvalidationCause::RS_INVAL_NONE
+    }
+}

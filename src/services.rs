@@ -74,7 +74,10 @@ unsafe extern "C-unwind" fn applied_lsn(plugin: *const c_char) -> u64 {
         .configured()
         .iter()
         .find(|p| control.text(&p.name) == name);
-    found.map_or(0, |p| p.applied_lsn.load(Relaxed))
+    // What a plugin has seen that is out of the game says nothing of now.
+    found
+        .filter(|p| p.state.load(Relaxed) == shared::PluginState::Running as u32)
+        .map_or(0, |p| p.applied_lsn.load(Relaxed))
 }
 
 #[pg_guard]

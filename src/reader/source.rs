@@ -170,7 +170,7 @@ impl WalSource {
         let mut error = MaybeUninit::<pg_sys::WALReadError>::zeroed();
         // SAFETY: WALRead (access/transam/xlogreader.c) fills exactly the
         // buffer it is given and uses the segment that is open; on failure it
-        // fills `error`, which WALReadRaiseError turns into an ERROR.
+        // fills `error`.
         unsafe {
             let done = pg_sys::WALRead(
                 state,
@@ -187,7 +187,8 @@ impl WalSource {
                 return false;
             }
             if !done {
-                pg_sys::WALReadRaiseError(error.as_mut_ptr());
+                // WALReadRaiseError would end the worker, again and again.
+                self.refusal = Some(NoRecord::Invalid(read_failure(error.assume_init_ref())));
             }
             done
         }
@@ -253,6 +254,24 @@ impl WalSource {
                 pg_sys::wal_segment_close(state);
             }
         }
+    }
+}
+
+/// What WALReadRaiseError would say.
+#[cold]
+fn read_failure(error: &pg_sys::WALReadError) -> String {
+    if error.wre_read < 0 {
+        format!(
+            "could not read WAL segment {}, offset {}: {}",
+            error.wre_seg.ws_segno,
+            error.wre_off,
+            std::io::Error::from_raw_os_error(error.wre_errno)
+        )
+    } else {
+        format!(
+            "could not read WAL segment {}, offset {}: read {} of {}",
+            error.wre_seg.ws_segno, error.wre_off, error.wre_read, error.wre_req
+        )
     }
 }
 

@@ -193,6 +193,24 @@ impl Plugins {
         (least != 0).then_some(Lsn(least))
     }
 
+    /// The first position of a plugin behind this one, if its WAL is not known
+    /// to be removed.
+    pub fn next_after(&self, from: Lsn) -> Option<Lsn> {
+        // SAFETY: set once at server start; shared memory under its spinlock.
+        let (size, removed) = unsafe {
+            (
+                pg_sys::wal_segment_size as u64,
+                pg_sys::XLogGetLastRemovedSegno(),
+            )
+        };
+        self.running
+            .iter()
+            .map(|(i, _)| self.positions[*i as usize])
+            .filter(|p| *p > from.0 && *p / size > removed)
+            .min()
+            .map(Lsn)
+    }
+
     /// Tell those it concerns that WAL was lost, and move them behind it.
     pub fn gap(&mut self, from: Lsn, to: Lsn) {
         for (index, plugin) in &self.running {

@@ -61,6 +61,10 @@ pub fn run(control: &Control) {
     control.starts.fetch_add(1, Relaxed);
     control.restart_requested.store(0, Relaxed);
 
+    // Plugins may begin behind where the last process stopped: until they are
+    // there again, nobody may believe they are.
+    control.applied_lsn.store(0, Relaxed);
+
     let plugins = Plugins::start(control);
     let start = plugins.start_lsn().unwrap_or_else(redo_pointer);
     begin_counting(control, start);
@@ -89,6 +93,9 @@ pub fn run(control: &Control) {
         looked: Instant::now(),
     };
     worker.publish();
+    // Before the first record: a worker that dies at it again and again must
+    // still keep the slot within its bound.
+    worker.slot.check(control, start, current_limit().lsn);
     while worker.step() {}
     worker.leave();
 }
@@ -113,13 +120,17 @@ impl Worker<'_> {
         }
         self.reader.set_limit(limit);
         self.waiter.saw_wal();
+        let before = self.reader.end();
         let end = self.batch(limit);
         self.publish();
         self.show_state(limit);
         self.plugins.poll(self.reader.end());
         match end {
+            // An interrupt may have come before anything was read.
             BatchEnd::Full | BatchEnd::EndOfWal | BatchEnd::Interrupted => {
-                self.trouble_since = None
+                if self.reader.end() > before {
+                    self.trouble_since = None;
+                }
             }
             BatchEnd::NoRecord(why) => self.no_record(why),
         }
@@ -282,11 +293,17 @@ impl Worker<'_> {
         self.waiter.sleep(RETRY);
     }
 
-    /// WAL is gone for good: say so, tell the plugins, go on at the redo
-    /// pointer, from which on every changed page has its image.
+    /// WAL is gone for good: say so, tell the plugins it concerns, go on where
+    /// the next plugin stands, at the redo pointer at the latest, from which on
+    /// every changed page has its image.
     fn lost(&mut self, message: &str) {
         let from = self.reader.end();
-        let to = redo_pointer();
+        // A plugin that stands farther on may still have all of its WAL.
+        let to = self
+            .plugins
+            .next_after(from)
+            .unwrap_or(Lsn(u64::MAX))
+            .min(redo_pointer());
         if to <= from {
             self.waiter.sleep(RETRY);
             return;
@@ -295,7 +312,7 @@ impl Worker<'_> {
             WARNING,
             PgSqlErrorCode::ERRCODE_UNDEFINED_FILE,
             format!("walker lost the WAL from {from} to {to}"),
-            format!("{message}. Reading goes on at the redo pointer of the last checkpoint.")
+            format!("{message}. Reading goes on at {to}.")
         );
         self.control.gap_from.store(from.0, Relaxed);
         self.control.gap_to.store(to.0, Relaxed);

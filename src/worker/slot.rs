@@ -191,7 +191,7 @@ fn take_slot(name: &str) -> Result<(), String> {
                 pg_sys::ReplicationSlotRelease();
                 error!("replication slot \"{name}\" is a logical slot");
             }
-            if data.restart_lsn != 0 {
+            if data.restart_lsn != 0 && !compat::is_invalidated(data) {
                 return;
             }
             // Invalidated, or never used: make it anew.
@@ -235,13 +235,18 @@ fn advance_slot(to: Lsn) {
         }
         moved
     };
-    if moved {
-        // SAFETY: as above.
-        unsafe {
-            pg_sys::ReplicationSlotMarkDirty();
-            pg_sys::ReplicationSlotSave();
-            pg_sys::ReplicationSlotsComputeRequiredLSN();
-        }
+    if !moved {
+        return;
+    }
+    // SAFETY: as above. A failed write is an ERROR; the slot stays dirty and is
+    // written the next time.
+    let saved = guarded(|| unsafe {
+        pg_sys::ReplicationSlotMarkDirty();
+        pg_sys::ReplicationSlotSave();
+        pg_sys::ReplicationSlotsComputeRequiredLSN();
+    });
+    if let Err(why) = saved {
+        pgrx::warning!("walker could not save its replication slot: {why}");
     }
 }
 

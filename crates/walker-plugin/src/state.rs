@@ -11,9 +11,12 @@
 //!
 //! A file that is refused is set aside as `NAME.bad` and never stops a start.
 
+mod polite;
+
 use crate::abi::RecordId;
 use crate::services::services;
 use pgrx::pg_sys;
+use polite::Polite;
 use std::ffi::CString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
@@ -107,7 +110,7 @@ impl StateFile {
         if !meta.is_file() {
             return Err(StateError::Damaged("it is not a plain file"));
         }
-        let header = check(&mut file, meta.len(), identity())?;
+        let header = check(&mut Polite::new(&mut file), meta.len(), identity())?;
         if !services().is_some_and(|s| s.check_record(&header.last)) {
             return Err(StateError::Foreign(
                 "its last record does not stand in this server's WAL history",
@@ -153,7 +156,7 @@ fn write_file(
         .mode(mode)
         .custom_flags(O_NOFOLLOW)
         .open(path)?;
-    write(&mut file, identity(), last, payload)?;
+    write(Polite::new(&mut file), identity(), last, payload)?;
     file.sync_all()?;
     Ok(())
 }

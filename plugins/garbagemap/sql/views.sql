@@ -63,7 +63,7 @@ CREATE VIEW garbage_horizon AS
                AND (q.datid IS NULL OR c.relisshared OR q.datid = (
                        SELECT d.oid FROM pg_catalog.pg_database AS d
                        WHERE d.datname = pg_catalog.current_database()))
-               AND (NOT q.catalogs_only OR c.oid < 16384)
+               AND (NOT q.catalogs_only OR c.oid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid)
              ORDER BY pg_catalog.age(q.xmin) DESC
              LIMIT 1
          ) AS o ON true

@@ -126,7 +126,6 @@ impl<S: Sink> Ledger<S> {
         };
         rel.sink = Some(place);
         self.sink.truncate(place, 0);
-        self.sink.set_known_from(place, rel.known_from);
         let all = rel
             .ranges
             .iter()
@@ -134,6 +133,11 @@ impl<S: Sink> Ledger<S> {
                 Some(shown) => self.sink.publish(place, rangeno, shown.counts),
                 None => true,
             });
+        for (index, bucket) in rel.horizon.buckets().iter().enumerate() {
+            self.sink.publish_bucket(place, index, *bucket);
+        }
+        // Last: a range that is not shown yet would read as known and empty.
+        self.sink.set_known_from(place, rel.known_from);
         rel.unpublished = !all;
         all
     }

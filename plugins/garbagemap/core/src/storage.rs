@@ -95,6 +95,15 @@ impl<S: Sink> Ledger<S> {
         }
     }
 
+    /// All ranges of the relation are shown: show from where on the others
+    /// are known.
+    pub(crate) fn show_known_from(&mut self, idx: Option<u32>) {
+        let rel = idx.and_then(|idx| self.rels.get(idx));
+        if let Some((place, known_from)) = rel.and_then(|r| Some((r.sink?, r.known_from))) {
+            self.sink.set_known_from(place, known_from);
+        }
+    }
+
     /// A relation is gone.
     pub(crate) fn drop_relation(&mut self, locator: RelFileLocator) {
         if let Some(idx) = self.rels.find(locator) {

@@ -107,12 +107,13 @@ impl<S: Sink> Ledger<S> {
                 if self.rels.find(locator).is_some() {
                     return corrupt("relation");
                 }
+                self.show_known_from(place.rel);
                 let idx = self.open(locator).ok_or(crate::NoMemory)?;
                 if let Some(rel) = self.rels.get_mut(idx) {
                     rel.last_touch = last_touch;
-                }
-                if let Some(blkno) = known_from {
-                    self.set_known_from(idx, blkno);
+                    // Shown behind its ranges: what is not shown yet would
+                    // read as known and empty.
+                    rel.known_from = known_from;
                 }
                 (place.rel, place.rangeno) = (Some(idx), None);
             }
@@ -146,6 +147,7 @@ impl<S: Sink> Ledger<S> {
             Item::Ended { xid, committed } => self.ended.record(xid, committed),
             Item::Multixact { mxid, updater } => self.multixacts.record(mxid, updater),
             Item::End { items } => {
+                self.show_known_from(place.rel);
                 if items != place.items {
                     return corrupt("number of items");
                 }

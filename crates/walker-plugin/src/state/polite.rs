@@ -1,0 +1,68 @@
+//! File access that keeps nobody waiting.
+//!
+//! A process that does not answer ProcSignal barriers holds up DROP DATABASE,
+//! DROP TABLESPACE, and on a standby the replay of both. A large state takes
+//! longer to write, to sync and to read than that may last.
+
+use pgrx::pg_sys;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
+/// Bytes between two syncs: each is short then, the last one as well.
+const SYNC_BYTES: usize = 8 << 20;
+
+/// A file that is read or written between barriers.
+pub struct Polite<'a> {
+    file: &'a mut File,
+    unsynced: usize,
+}
+
+impl<'a> Polite<'a> {
+    /// Wrap a file.
+    pub fn new(file: &'a mut File) -> Self {
+        Polite { file, unsynced: 0 }
+    }
+}
+
+/// Answer a barrier, if one is pending. Nothing else: no interrupt may end the
+/// process in the middle of a file.
+fn serve_barrier() {
+    // SAFETY: a flag of the server; ProcessProcSignalBarrier
+    // (storage/ipc/procsignal.c) may be called where no buffer, lock or file
+    // of a relation is held.
+    unsafe {
+        if (&raw const pg_sys::ProcSignalBarrierPending).read_volatile() != 0 {
+            pg_sys::ProcessProcSignalBarrier();
+        }
+    }
+}
+
+impl Read for Polite<'_> {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        serve_barrier();
+        self.file.read(to)
+    }
+}
+
+impl Write for Polite<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        serve_barrier();
+        let n = self.file.write(bytes)?;
+        self.unsynced += n;
+        if self.unsynced >= SYNC_BYTES {
+            self.unsynced = 0;
+            self.file.sync_data()?;
+        }
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for Polite<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}

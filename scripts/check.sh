@@ -32,7 +32,11 @@ for major in "$@"; do
   step "PostgreSQL $major: build and install"
   scripts/install.sh install "$pg_config" dev
   step "PostgreSQL $major: tests on real clusters"
-  WALKER_PG_CONFIG=$pg_config WALKER_PG_MAJOR=$major \
+  # pg_upgrade is tried from 17, if that was set up before. (Debian's 15 has
+  # changes of its own that no other server can take over.)
+  old=
+  [ "$major" != 18 ] || [[ " $* " != *" 17 "* ]] || old=$(pg_config_of 17)
+  WALKER_PG_CONFIG=$pg_config WALKER_PG_MAJOR=$major WALKER_OLD_PG_CONFIG=$old \
     cargo test -p walker-tests --no-fail-fast -- --test-threads=1 || failed+=("$major")
 done
 

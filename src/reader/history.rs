@@ -50,7 +50,7 @@ pub fn check_record(id: &RecordId) -> bool {
     // segment 0, which never exists.
     // SAFETY: set once at server start.
     let first = unsafe { pg_sys::wal_segment_size } as u64;
-    if id.lsn < first || id.lsn % 8 != 0 || id.lsn >= id.end_lsn {
+    if id.lsn < first || !id.lsn.is_multiple_of(8) || id.lsn >= id.end_lsn {
         return false;
     }
     if worker::is_worker() {

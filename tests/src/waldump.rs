@@ -47,10 +47,8 @@ pub fn stats_of_timeline(
     from: &str,
     to: &str,
 ) -> BTreeMap<String, RmgrCounts> {
-    let mut command = stats_command(cluster, "--stats", from, to);
-    parse_stats(&text(&run(
-        command.args(["--timeline", &timeline.to_string()])
-    )))
+    let mut command = stats_command_on(cluster, timeline, "--stats", from, to);
+    parse_stats(&text(&run(&mut command)))
 }
 
 /// Adds the counts of one stretch of WAL to those of another.
@@ -68,10 +66,38 @@ fn stats_by(cluster: &Cluster, what: &str, from: &str, to: &str) -> BTreeMap<Str
 }
 
 fn stats_command(cluster: &Cluster, what: &str, from: &str, to: &str) -> Command {
+    stats_command_on(cluster, 1, what, from, to)
+}
+
+fn stats_command_on(cluster: &Cluster, timeline: u32, what: &str, from: &str, to: &str) -> Command {
+    let wal = cluster.data_dir().join("pg_wal");
     let mut command = cluster.server.command("pg_waldump");
     command.args([what, "--start", from, "--end", to]);
-    command.arg("--path").arg(cluster.data_dir().join("pg_wal"));
+    command.args(["--timeline", &timeline.to_string()]);
+    command.arg("--path").arg(&wal);
+    // Without a segment's name it looks for the segment size in whichever file
+    // it finds first, which may be one that has not been written to yet.
+    let size = "SELECT setting FROM pg_settings WHERE name = 'wal_segment_size'";
+    let size = cluster.safe_psql("postgres", size).parse();
+    let size: u64 = size.expect("a number");
+    let (first, last) = (position(from), position(to).saturating_sub(1));
+    let names = [first, last.max(first)].map(|lsn| segment_name(timeline, lsn / size, size));
+    if names.iter().all(|name| wal.join(name).exists()) {
+        command.args(names);
+    }
     command
+}
+
+fn position(lsn: &str) -> u64 {
+    let (high, low) = lsn.split_once('/').expect("a position");
+    let half = |hex| u64::from_str_radix(hex, 16).expect("a position");
+    half(high) << 32 | half(low)
+}
+
+fn segment_name(timeline: u32, segment: u64, size: u64) -> String {
+    let per_id = 0x1_0000_0000 / size;
+    let (id, number) = (segment / per_id, segment % per_id);
+    format!("{timeline:08X}{id:08X}{number:08X}")
 }
 
 fn parse_stats(printed: &str) -> BTreeMap<String, RmgrCounts> {

@@ -72,11 +72,11 @@ impl Blow {
             Self::Fast => cluster.restart(),
             Self::Worker => {
                 signal("KILL", &[cluster.worker_pid()]);
-                cluster.wait_for_log("ready to accept connections", offset);
+                wait_for_restart(cluster, offset);
             }
             Self::Anyone => {
                 kill_anyone(cluster, rng);
-                cluster.wait_for_log("ready to accept connections", offset);
+                wait_for_restart(cluster, offset);
             }
             Self::TerminateWorker => {
                 let pid = cluster.worker_pid();
@@ -92,6 +92,24 @@ impl Cluster {
     /// The worker's process ID, once it runs.
     pub fn worker_pid(&self) -> u32 {
         poll_until("a worker", || self.walker_status().get("pid")?.parse().ok())
+    }
+}
+
+/// The postmaster restarts its server by itself, unless the start fails, see
+/// `Cluster::start`.
+fn wait_for_restart(cluster: &Cluster, offset: usize) {
+    let gave_up = poll_until("the server to restart", || {
+        let log = cluster.log_from(offset);
+        if log.contains("ready to accept connections") {
+            return Some(false);
+        }
+        log.contains("database system is shut down").then_some(true)
+    });
+    if gave_up {
+        poll_until("the postmaster to end", || {
+            cluster.postmaster_pid().is_none().then_some(())
+        });
+        cluster.start();
     }
 }
 

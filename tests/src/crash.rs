@@ -2,7 +2,7 @@
 
 use crate::cluster::{Cluster, Mode, children, signal};
 use crate::poll::{poll_for, poll_until};
-use crate::process::is_alive;
+use crate::process::{is_alive, is_stopped};
 use crate::rng::Rng;
 use postgres::NoTls;
 use std::time::{Duration, Instant};
@@ -143,14 +143,20 @@ fn wait_for_state_write(cluster: &Cluster) {
     drop(checkpoints);
 }
 
-/// Stopped first: one that ends by itself meanwhile would be no crash.
+/// Kills only a process that has stopped: one that was on its way out when it
+/// was told to would end as if nothing had happened, and that is no crash.
 fn kill_anyone(cluster: &Cluster, rng: &mut Rng) {
     let postmaster = cluster.postmaster_pid().expect("the server runs");
     let killed = poll_for(Duration::from_secs(60), || {
         let pids = children(postmaster);
         let pid = *rng.pick(&pids);
         signal("STOP", &[pid]);
-        is_alive(pid).then(|| signal("KILL", &[pid]))
+        let stopped = poll_for(Duration::from_secs(5), || {
+            is_stopped(pid)
+                .then_some(true)
+                .or((!is_alive(pid)).then_some(false))
+        });
+        (stopped == Some(true)).then(|| signal("KILL", &[pid]))
     });
     assert!(killed.is_some(), "nobody to kill");
 }

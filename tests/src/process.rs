@@ -29,6 +29,12 @@ pub fn is_alive(pid: u32) -> bool {
     stat_field(pid, 0).is_some_and(|state| state != "Z" && state != "X")
 }
 
+/// Whether a process has stopped on a signal: until it goes on it cannot end
+/// by itself.
+pub fn is_stopped(pid: u32) -> bool {
+    stat_field(pid, 0).is_some_and(|state| state == "T")
+}
+
 /// The processes whose parent is this one.
 pub fn children(parent: u32) -> Vec<u32> {
     let entries = fs::read_dir("/proc").expect("/proc");

@@ -25,6 +25,10 @@ fn functions(cluster: &Cluster, condition: &str) -> Vec<String> {
     printed.lines().map(str::to_owned).collect()
 }
 
+/// Like the server's own maintenance functions it is anybody's to call, and
+/// checks its caller as VACUUM does.
+const PROCEDURE: &str = "garbage_prune";
+
 fn views(cluster: &Cluster, condition: &str) -> Vec<String> {
     let sql = format!(
         "SELECT c.oid::regclass FROM pg_class c
@@ -54,6 +58,7 @@ fn call(function: &str) -> String {
         .split(',')
         .filter(|t| !t.is_empty())
         .map(|t| match t {
+            "bigint" => "NULL",
             "regclass" => "'t'::regclass",
             "oid" => "'t'::regclass::oid",
             "integer" => "64",
@@ -64,6 +69,9 @@ fn call(function: &str) -> String {
         })
         .collect();
     let arguments = arguments.join(", ");
+    if name == PROCEDURE {
+        return format!("CALL {name}('t')");
+    }
     format!("SELECT * FROM {name}({arguments})")
 }
 
@@ -87,7 +95,11 @@ fn nothing_is_open_to_the_public() {
     assert!(functions(&cluster, "true").len() > 12);
     let open =
         "p.proacl IS NULL OR EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee = 0)";
-    assert_eq!(functions(&cluster, open), [""; 0]);
+    let open = functions(&cluster, open);
+    assert!(
+        open.len() == 1 && open[0].starts_with(PROCEDURE),
+        "{open:?}"
+    );
     assert_eq!(functions(&cluster, "p.prosecdef"), [""; 0]);
     let traps =
         "p.prolang = (SELECT oid FROM pg_language WHERE lanname = 'sql') AND p.prosqlbody IS NULL";

@@ -44,7 +44,42 @@ const WRONG_RELATIONS: &[Case] = &[
     ("4294967295", "42P01"),
 ];
 
+/// For `garbage_prune`.
+const PRUNABLE_RELATIONS: &[Case] = &[
+    ("t", "ok"),
+    ("m", "ok"),
+    ("\"Odd \"\"Name\"", "ok"),
+    ("pg_class", "0A000"),
+    ("pg_database", "0A000"),
+    ("pg_toast.pg_toast_1255", "0A000"),
+    ("v", "42809"),
+    ("s", "42809"),
+    ("t_pkey", "42809"),
+    ("c", "42809"),
+    ("p", "42809"),
+    ("u", "0A000"),
+    ("o", "0A000"),
+    ("no_such_table", "42P01"),
+    ("0", "42P01"),
+    ("4294967295", "42P01"),
+];
+
 const WRONG_ARGUMENTS: &[Case] = &[
+    ("CALL garbage_prune('t', 0)", "ok"),
+    ("CALL garbage_prune('t', -1)", "22023"),
+    ("CALL garbage_prune('t', max_time => '-1 s')", "22023"),
+    ("CALL garbage_prune('t', min_dead => -1)", "22023"),
+    ("CALL garbage_prune('t', NULL, NULL, NULL)", "ok"),
+    ("CALL garbage_prune(NULL)", "ok"),
+    ("SELECT garbage_prune('t')", "42809"),
+    (
+        "SET transaction_read_only = on; CALL garbage_prune('t')",
+        "25006",
+    ),
+    (
+        "CREATE TEMPORARY TABLE x (a int); CALL garbage_prune('x')",
+        "0A000",
+    ),
     ("SELECT * FROM garbage_map('t', 32)", "ok"),
     ("SELECT * FROM garbage_map('t', 64)", "ok"),
     ("SELECT * FROM garbage_map('t', 1073741824)", "ok"),
@@ -91,6 +126,8 @@ const PRIVILEGES: &[(&str, &str)] = &[
     ("SELECT garbage_base_scan('t')", "nnnny"),
     ("SELECT garbage_base_scan()", "nnnny"),
     ("SELECT walker_restart()", "nnnny"),
+    ("CALL garbage_prune('t')", "nnnny"),
+    ("SELECT * FROM garbage_prune_progress", "nyyyy"),
 ];
 
 const ROLES: [&str; 5] = ["nobody", "monitor", "scan", "stats", "postgres"];
@@ -134,6 +171,13 @@ fn relations_that_have_no_map() {
                 let sql = format!("SELECT * FROM {function}('{quoted}')");
                 ("postgres", sql, (*expected).to_owned())
             })
+        }),
+    );
+    judge(
+        &cluster,
+        PRUNABLE_RELATIONS.iter().map(|(relation, expected)| {
+            let sql = format!("CALL garbage_prune('{relation}')");
+            ("postgres", sql, (*expected).to_owned())
         }),
     );
     judge(
@@ -194,6 +238,47 @@ fn every_function_for_every_role() {
     );
 }
 
+/// Who may VACUUM a table may prune it.
+#[test]
+fn pruning_is_for_maintainers() {
+    if plain() {
+        return;
+    }
+    let cluster = Cluster::with_walker("maintainers", &[], "");
+    cluster.safe_psql("postgres", SETUP);
+    cluster.safe_psql(
+        "postgres",
+        "CREATE ROLE owner LOGIN; CREATE ROLE dbowner LOGIN; CREATE ROLE maintainer LOGIN;
+         CREATE ROLE member LOGIN IN ROLE owner",
+    );
+    cluster.safe_psql("postgres", "CREATE DATABASE other OWNER dbowner");
+    let setup = "CREATE TABLE own (a int); ALTER TABLE own OWNER TO owner;
+                 INSERT INTO own SELECT generate_series(1, 1000); DELETE FROM own";
+    cluster.safe_psql("other", setup);
+    cluster.safe_psql("postgres", setup);
+    let maintain = cluster.server.major >= 17;
+    if maintain {
+        cluster.safe_psql("postgres", "GRANT MAINTAIN ON own TO maintainer");
+    }
+    let call = |database: &str, role: &str| {
+        let result = cluster.psql_as(role, database, "CALL garbage_prune('own')");
+        result.map_or_else(|e| e.sqlstate, |_| "ok".to_owned())
+    };
+    for (database, role, allowed) in [
+        ("postgres", "nobody", false),
+        ("postgres", "monitor", false),
+        ("postgres", "dbowner", false),
+        ("postgres", "maintainer", maintain),
+        ("postgres", "owner", true),
+        ("postgres", "member", true),
+        ("other", "dbowner", true),
+        ("other", "nobody", false),
+    ] {
+        let expected = if allowed { "ok" } else { "42501" };
+        assert_eq!(call(database, role), expected, "{role} in {database}");
+    }
+}
+
 #[test]
 fn without_preload_and_without_plugin() {
     if plain() {
@@ -211,7 +296,9 @@ fn without_preload_and_without_plugin() {
         "SELECT * FROM garbage_map('pg_class')",
         "SELECT * FROM garbage_tables",
         "SELECT * FROM garbage_verify('pg_class')",
+        "CALL garbage_prune('mine')",
     ];
+    cluster.safe_psql("postgres", "CREATE TABLE mine ()");
     let refused = |statements: &[&str]| {
         judge(
             &cluster,

@@ -193,3 +193,38 @@ AS 'MODULE_PATHNAME', 'garbage_map_horizon_wrapper';
 
 COMMENT ON FUNCTION garbage_map_horizon(oid) IS
     'implementation of the view garbage_horizon';
+
+CREATE PROCEDURE garbage_prune(
+    rel regclass,
+    max_pages bigint DEFAULT NULL,
+    max_time interval DEFAULT NULL,
+    min_dead int DEFAULT 1,
+    INOUT pages_visited bigint DEFAULT NULL,
+    INOUT pages_pruned bigint DEFAULT NULL,
+    INOUT tuples_removed bigint DEFAULT NULL,
+    INOUT bytes_freed bigint DEFAULT NULL,
+    INOUT pages_held bigint DEFAULT NULL,
+    INOUT pages_busy bigint DEFAULT NULL,
+    INOUT stopped_by text DEFAULT NULL)
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'garbage_prune_wrapper';
+
+COMMENT ON PROCEDURE garbage_prune IS
+    'free the space of dead tuples in the ranges that the live map names, most first';
+
+CREATE FUNCTION garbage_prune_progress_rows(
+    OUT pid int,
+    OUT datid oid,
+    OUT relid oid,
+    OUT ranges_total bigint,
+    OUT ranges_done bigint,
+    OUT pages_visited bigint,
+    OUT pages_pruned bigint,
+    OUT tuples_removed bigint,
+    OUT bytes_freed bigint)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'garbage_prune_progress_rows_wrapper';
+
+COMMENT ON FUNCTION garbage_prune_progress_rows() IS
+    'implementation of the view garbage_prune_progress';

@@ -35,3 +35,12 @@ REVOKE ALL ON FUNCTION garbage_map_horizon(oid) FROM PUBLIC;
 REVOKE ALL ON garbage_horizon FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION garbage_map_horizon(oid) TO pg_stat_scan_tables, pg_read_all_stats;
 GRANT SELECT ON garbage_horizon TO pg_stat_scan_tables, pg_read_all_stats;
+
+-- As the server's own maintenance functions (gin_clean_pending_list): anybody
+-- may call it, and it lets those through who may VACUUM the table.
+GRANT EXECUTE ON PROCEDURE garbage_prune TO PUBLIC;
+
+REVOKE ALL ON FUNCTION garbage_prune_progress_rows() FROM PUBLIC;
+REVOKE ALL ON garbage_prune_progress FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION garbage_prune_progress_rows() TO pg_stat_scan_tables, pg_read_all_stats;
+GRANT SELECT ON garbage_prune_progress TO pg_stat_scan_tables, pg_read_all_stats;

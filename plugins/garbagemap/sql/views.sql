@@ -25,6 +25,14 @@ CREATE VIEW garbage_base_scan_progress AS
 
 COMMENT ON VIEW garbage_base_scan_progress IS 'one row per running garbage_base_scan';
 
+CREATE VIEW garbage_prune_progress AS
+    SELECT p.pid, p.datid, d.datname, p.relid, p.ranges_total, p.ranges_done,
+           p.pages_visited, p.pages_pruned, p.tuples_removed, p.bytes_freed
+    FROM garbage_prune_progress_rows() AS p
+    LEFT JOIN pg_catalog.pg_database AS d ON d.oid = p.datid;
+
+COMMENT ON VIEW garbage_prune_progress IS 'one row per running garbage_prune';
+
 -- What keeps garbage from being removed: whoever holds the oldest transaction
 -- that concerns the table. Snapshots of other databases concern shared tables
 -- only, a slot's catalog_xmin concerns catalogs only.

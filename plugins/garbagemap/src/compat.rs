@@ -108,3 +108,79 @@ pub unsafe fn init_result_set(fcinfo: pg_sys::FunctionCallInfo) {
         pg_sys::InitMaterializedSRF(fcinfo, 0)
     };
 }
+
+/// Whether the current user may VACUUM the table; see
+/// `vacuum_is_permitted_for_relation` in commands/vacuum.c.
+///
+/// # Safety
+/// In a transaction.
+pub unsafe fn may_maintain(oid: pg_sys::Oid, shared: bool) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let user = pg_sys::GetUserId();
+        #[cfg(feature = "pg15")]
+        let owns_database = pg_sys::pg_database_ownercheck(pg_sys::MyDatabaseId, user);
+        #[cfg(not(feature = "pg15"))]
+        let owns_database =
+            pg_sys::object_ownercheck(pg_sys::DatabaseRelationId, pg_sys::MyDatabaseId, user);
+        #[cfg(feature = "pg15")]
+        let maintains = pg_sys::pg_class_ownercheck(oid, user);
+        #[cfg(feature = "pg16")]
+        let maintains = pg_sys::object_ownercheck(pg_sys::RelationRelationId, oid, user);
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+        let maintains = pg_sys::pg_class_aclcheck(oid, user, u64::from(pg_sys::ACL_MAINTAIN))
+            == pg_sys::AclResult::ACLCHECK_OK;
+        maintains || owns_database && !shared
+    }
+}
+
+/// Start (or end, with false) the accounting behind `vacuum_cost_delay`, as
+/// `vacuum` does in commands/vacuum.c.
+pub fn set_cost_delay(on: bool) {
+    // SAFETY: the process's own variables; VacuumUpdateCosts
+    // (postmaster/autovacuum.c) computes them from the settings.
+    unsafe {
+        pg_sys::VacuumCostBalance = 0;
+        if !on {
+            pg_sys::VacuumCostActive = false;
+            return;
+        }
+        #[cfg(feature = "pg15")]
+        {
+            pg_sys::VacuumCostActive = pg_sys::VacuumCostDelay > 0.0;
+        }
+        #[cfg(not(feature = "pg15"))]
+        pg_sys::VacuumUpdateCosts();
+    }
+}
+
+/// Serve interrupts, and sleep if the cost balance says so.
+pub fn delay_point() {
+    // SAFETY: commands/vacuum.c; nothing is locked here.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::vacuum_delay_point();
+        #[cfg(feature = "pg18")]
+        pg_sys::vacuum_delay_point(false);
+    }
+}
+
+/// The state of the n-th backend, counted from 1.
+///
+/// # Safety
+/// `n` must not exceed `pgstat_fetch_stat_numbackends()` of this transaction.
+pub unsafe fn backend_status(n: i32) -> *const pg_sys::PgBackendStatus {
+    // SAFETY: the caller's promise; a copy that lives as long as the
+    // transaction's (utils/activity/backend_status.c).
+    unsafe {
+        #[cfg(feature = "pg15")]
+        let local = pg_sys::pgstat_fetch_stat_local_beentry(n);
+        #[cfg(not(feature = "pg15"))]
+        let local = pg_sys::pgstat_get_local_beentry_by_index(n);
+        if local.is_null() {
+            core::ptr::null()
+        } else {
+            &raw const (*local).backendStatus
+        }
+    }
+}

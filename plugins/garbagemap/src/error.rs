@@ -1,5 +1,6 @@
 //! What can be wrong with a call, as the user sees it.
 
+use crate::privilege;
 use pgrx::PgLogLevel;
 use pgrx::PgSqlErrorCode::{self, *};
 use pgrx::pg_sys::panic::ErrorReport;
@@ -44,6 +45,12 @@ pub enum Error {
     NoAnswer,
     #[error("range number out of range")]
     TooManyRanges,
+    #[error("system catalog \"{name}\" cannot be pruned")]
+    Catalog { name: String },
+    #[error("permission denied for table \"{name}\"")]
+    NotMaintainer { name: String },
+    #[error("{parameter} must not be negative")]
+    Negative { parameter: &'static str },
 }
 
 impl Error {
@@ -55,13 +62,15 @@ impl Error {
             Error::NotHeap { .. }
             | Error::Temporary { .. }
             | Error::Unlogged { .. }
-            | Error::OtherTemporary => ERRCODE_FEATURE_NOT_SUPPORTED,
+            | Error::OtherTemporary
+            | Error::Catalog { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
             Error::NotPreloaded | Error::NoMap => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Error::TooManyScans => ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
             Error::NoMemory => ERRCODE_OUT_OF_MEMORY,
             Error::ScanLost | Error::NoAnswer => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Error::Denied { .. } => ERRCODE_INSUFFICIENT_PRIVILEGE,
-            Error::RangeBlocks { .. } => ERRCODE_INVALID_PARAMETER_VALUE,
+            Error::NotMaintainer { .. } => ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Error::RangeBlocks { .. } | Error::Negative { .. } => ERRCODE_INVALID_PARAMETER_VALUE,
             Error::TooManyRanges => ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
         }
     }
@@ -73,6 +82,9 @@ impl Error {
             }
             Error::Denied { roles, .. } => {
                 format!("Only roles with privileges of {roles} may call this function.")
+            }
+            Error::NotMaintainer { .. } => {
+                format!("Only {} may prune a table.", privilege::MAINTAINERS)
             }
             Error::RangeBlocks { recorded, .. } => {
                 format!("The map is kept in ranges of {recorded} blocks.")
@@ -103,6 +115,7 @@ impl Error {
                                 learned anew."
                 .into(),
             Error::NoAnswer => "The view walker_status shows what it is doing.".into(),
+            Error::Catalog { .. } => "VACUUM it.".into(),
             Error::TooManyRanges => "Use a larger garbagemap.summary_size.".into(),
             _ => return None,
         })

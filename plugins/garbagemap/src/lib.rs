@@ -14,6 +14,7 @@ mod guc;
 mod mailbox;
 mod plugin;
 mod privilege;
+mod prune;
 mod relation;
 mod rows;
 mod scan;

@@ -1,7 +1,9 @@
 //! Who may call what, checked in the functions as well as by GRANT: a GRANT
 //! can be widened by accident, and functions can be created anew.
 
+use crate::compat;
 use crate::error::Error;
+use crate::relation::Table;
 use pgrx::pg_sys;
 
 /// Predefined roles; see `catalog/pg_authid.dat`.
@@ -40,6 +42,25 @@ pub fn require_superuser(function: &'static str) -> Result<(), Error> {
         Err(Error::Denied {
             function,
             roles: "a superuser",
+        })
+    }
+}
+
+/// Who may prune a table: whoever may VACUUM it.
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+pub const MAINTAINERS: &str = "the owner of the table or of the database";
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
+pub const MAINTAINERS: &str = "roles with the MAINTAIN privilege or the owner of the database";
+
+/// For what changes the table's storage, though not its contents.
+pub fn require_maintain(table: &Table) -> Result<(), Error> {
+    // SAFETY: reads catalogs, in a transaction; the table was there just now,
+    // and if it is gone they raise an error.
+    if unsafe { compat::may_maintain(table.oid, table.shared) } {
+        Ok(())
+    } else {
+        Err(Error::NotMaintainer {
+            name: table.name.clone(),
         })
     }
 }

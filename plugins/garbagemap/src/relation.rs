@@ -12,6 +12,8 @@ pub struct Table {
     pub oid: pg_sys::Oid,
     pub name: String,
     pub locator: RelFileLocator,
+    /// Of all databases.
+    pub shared: bool,
     persistence: u8,
 }
 
@@ -71,6 +73,7 @@ impl Table {
             oid,
             name,
             locator,
+            shared: form.relisshared,
             persistence: form.relpersistence as u8,
         })
     }
@@ -83,6 +86,16 @@ impl Table {
             b'u' => Err(Error::Unlogged { name }),
             _ => Ok(()),
         }
+    }
+
+    /// Catalogs are read without their owner's doing by every statement.
+    pub fn require_no_catalog(&self) -> Result<(), Error> {
+        // SAFETY: compares numbers (catalog/catalog.c).
+        if unsafe { pg_sys::IsCatalogRelationOid(self.oid) } {
+            let name = self.name.clone();
+            return Err(Error::Catalog { name });
+        }
+        Ok(())
     }
 
     /// Lock the table against being dropped or rewritten, waiting if need be.

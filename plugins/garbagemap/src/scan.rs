@@ -232,7 +232,7 @@ impl Drop for TableScan<'_> {
 ///
 /// # Safety
 /// `header` must be that of a page that may be read.
-unsafe fn max_offset(header: *const pg_sys::PageHeaderData) -> u16 {
+pub unsafe fn max_offset(header: *const pg_sys::PageHeaderData) -> u16 {
     let line_at = core::mem::offset_of!(pg_sys::PageHeaderData, pd_linp) as u16;
     // SAFETY: the caller's promise.
     let lower = unsafe { (*header).pd_lower };

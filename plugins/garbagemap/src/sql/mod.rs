@@ -4,6 +4,7 @@
 mod base_scan;
 mod horizon;
 mod map;
+mod prune;
 mod status;
 mod summary;
 mod totals;

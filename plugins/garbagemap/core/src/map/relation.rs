@@ -93,6 +93,12 @@ impl<'r> RelationMap<'r> {
         }
     }
 
+    /// The ranges of which something is published, from the first on.
+    pub fn published(&self) -> impl Iterator<Item = (u32, RangeCounts)> + use<'r> {
+        let mut published = Published::new(*self);
+        std::iter::from_fn(move || published.next())
+    }
+
     /// The relation's dead tuples by deleting transaction; `None` if the
     /// relation is gone. Each bucket is right, their sum may be of two moments.
     pub fn horizon(&self) -> Option<[HorizonBucket; HORIZON_BUCKETS]> {

@@ -192,6 +192,13 @@ typedef struct WalkerServices
 	 * timeline that the server's history says it belongs to.
 	 */
 	bool		(*check_record) (const WalkerRecordId *id);
+
+	/*
+	 * In the worker, from flush_cb: only a part of a large state was written.
+	 * Call flush_cb again after the next few records, or at once if there are
+	 * none. Nobody reads WAL while flush_cb runs, so it should be brief.
+	 */
+	void		(*flush_again) (void);
 } WalkerServices;
 
 static inline const WalkerServices *

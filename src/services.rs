@@ -4,7 +4,7 @@
 use crate::reader::history;
 use crate::{shared, worker};
 use core::ffi::{CStr, c_char, c_int, c_void};
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use pgrx::prelude::*;
 use walker_plugin::{ABI_VERSION, RecordId, SERVICES_RENDEZVOUS, WalkerServices};
 
@@ -18,6 +18,7 @@ static SERVICES: WalkerServices = WalkerServices {
     wake: Some(wake),
     last_record: Some(last_record),
     check_record: Some(check_record),
+    flush_again: Some(flush_again),
 };
 
 /// Publish the table. In the postmaster, so that every process inherits it.
@@ -112,6 +113,24 @@ pub fn wake_waiters(control: &shared::Control) {
         // SAFETY: initialised when shared memory was built.
         unsafe { pg_sys::ConditionVariableBroadcast(control.applied_cv()) };
     }
+}
+
+/// A plugin has more state to write. Only the worker sets and reads it.
+static FLUSH_AGAIN: AtomicBool = AtomicBool::new(false);
+
+#[pg_guard]
+unsafe extern "C-unwind" fn flush_again() {
+    FLUSH_AGAIN.store(true, Relaxed);
+}
+
+/// Whether a plugin has more state to write.
+pub fn wants_flush() -> bool {
+    FLUSH_AGAIN.load(Relaxed)
+}
+
+/// The same, and the wish is granted.
+pub fn take_flush_wish() -> bool {
+    FLUSH_AGAIN.swap(false, Relaxed)
 }
 
 #[pg_guard]

@@ -156,6 +156,9 @@ impl Worker<'_> {
         self.show_title("waiting at");
         self.plugins.poll(self.reader.end());
         self.flush_if_due();
+        if services::wants_flush() {
+            return;
+        }
         if limit.lsn < self.needed || limit.lsn >= self.not_before {
             self.waiter.wait(limit.lsn, limit.in_recovery);
             return;
@@ -240,18 +243,33 @@ impl Worker<'_> {
         if past_redo || first || end.bytes_since(self.flushed) >= much {
             self.flush();
             self.redo = redo;
+        } else if services::take_flush_wish() {
+            self.flush_plugins();
         }
     }
 
     fn flush(&mut self) {
         let end = self.reader.end();
         self.first_flush = false;
-        self.plugins.flush(self.control, end);
         self.plugins.remember(self.control, end);
+        self.flush_plugins();
+        self.flushed = end;
+    }
+
+    /// A large state is written in parts, between which WAL is read.
+    fn flush_plugins(&mut self) {
+        self.plugins.flush(self.control, self.reader.end());
         if let Some(durable) = self.plugins.durable(self.control) {
             self.slot.advance(durable);
         }
-        self.flushed = end;
+    }
+
+    /// All of it, as nothing will be read any more.
+    fn flush_whole(&mut self) {
+        self.flush();
+        while services::take_flush_wish() {
+            self.flush_plugins();
+        }
     }
 
     fn no_record(&mut self, why: NoRecord) {
@@ -329,13 +347,13 @@ impl Worker<'_> {
     /// is sound, so it is written first and the new one goes on from there.
     fn stay_within_memory(&mut self) {
         if let Some(bytes) = self.budget.exceeded() {
-            self.flush();
+            self.flush_whole();
             failure::too_much_memory(bytes, self.reader.end());
         }
     }
 
     fn leave(&mut self) {
-        self.flush();
+        self.flush_whole();
         self.slot.leave_behind(self.control);
         self.plugins.shut_down(self.reader.end());
         signals::forgive();

@@ -55,7 +55,7 @@ fn in_rust() -> BTreeMap<&'static str, Layout> {
         (
             "WalkerServices",
             layout!(abi::WalkerServices: abi_version struct_size shared_area shared_free
-                applied_lsn log wake last_record check_record),
+                applied_lsn log wake last_record check_record flush_again),
         ),
     ])
 }

@@ -124,4 +124,8 @@ pub struct WalkerServices {
     /// In the worker: whether this server's WAL holds that very record, on the
     /// timeline the server's history says it belongs to.
     pub check_record: Option<unsafe extern "C-unwind" fn(id: *const RecordId) -> bool>,
+    /// In the worker, from `flush_cb`: only a part of the state was written,
+    /// call `flush_cb` again after the next few records, or at once if there
+    /// are none.
+    pub flush_again: Option<unsafe extern "C-unwind" fn()>,
 }

@@ -95,6 +95,15 @@ impl Services {
         }
     }
 
+    /// In the worker, from [`Plugin::flush`](crate::Plugin::flush): only a part
+    /// of the state was written, call it again soon.
+    pub fn flush_again(&self) {
+        if let Some(f) = self.0.flush_again {
+            // SAFETY: as in `area`.
+            unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| f()) }
+        }
+    }
+
     /// In the worker: the last record that was delivered to plugins.
     pub fn last_record(&self) -> Option<RecordId> {
         let f = self.0.last_record?;

@@ -11,30 +11,23 @@
 //!
 //! A file that is refused is set aside as `NAME.bad` and never stops a start.
 
+mod new;
 mod polite;
 
-use crate::abi::RecordId;
 use crate::services::services;
+pub use new::NewState;
 use pgrx::pg_sys;
 use polite::Polite;
-use std::ffi::CString;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 pub use walker_state::StateError;
-use walker_state::{Identity, check, write};
+use walker_state::{Identity, check};
 use walker_wal::{BLCKSZ, Lsn};
 
 /// Directory of all state files, in the data directory.
 pub const DIRECTORY: &str = "pg_walker";
-
-unsafe extern "C" {
-    /// `common/file_perm.c`: 0700, or 0750 with group access.
-    static pg_dir_create_mode: core::ffi::c_int;
-    /// `common/file_perm.c`: 0600, or 0640 with group access.
-    static pg_file_create_mode: core::ffi::c_int;
-}
 
 const O_NOFOLLOW: i32 = 0o400000;
 const O_NONBLOCK: i32 = 0o4000;
@@ -77,19 +70,25 @@ impl StateFile {
         upto: Lsn,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<Option<Lsn>, StateError> {
-        let Some(last) = services().and_then(|s| s.last_record()) else {
-            return Ok(None);
-        };
-        if last.end_lsn != upto.0 {
+        if !self.can_save(upto) {
             return Ok(None);
         }
-        let temp = self.with_suffix(".tmp");
-        make_directory()?;
-        let result = write_file(&temp, last, write).and_then(|()| rename(&temp, &self.path));
-        if result.is_err() {
-            let _ = fs::remove_file(&temp);
-        }
-        result.map(|()| Some(upto))
+        let mut state = self.begin()?;
+        write(&mut state)?;
+        state.finish(upto)
+    }
+
+    /// Whether a state of everything up to `upto` can be proven later: not
+    /// before a record was delivered.
+    pub fn can_save(&self, upto: Lsn) -> bool {
+        new::is_last(upto)
+    }
+
+    /// Begin a new state that is written piece by piece, so that records can
+    /// be taken between the pieces. The old file stays until
+    /// [`NewState::finish`].
+    pub fn begin(&self) -> Result<NewState, StateError> {
+        NewState::create(self.with_suffix(".tmp"), self.path.clone())
     }
 
     /// Find the state that was saved last, and prove it. `None` if there is
@@ -101,7 +100,7 @@ impl StateFile {
             .read(true)
             .custom_flags(O_NOFOLLOW | O_NONBLOCK)
             .open(&self.path);
-        let mut file = match opened {
+        let file = match opened {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e.into()),
@@ -110,7 +109,9 @@ impl StateFile {
         if !meta.is_file() {
             return Err(StateError::Damaged("it is not a plain file"));
         }
-        let header = check(&mut Polite::new(&mut file), meta.len(), identity())?;
+        let mut polite = Polite::new(file);
+        let header = check(&mut polite, meta.len(), identity())?;
+        let file = polite.into_inner();
         if !services().is_some_and(|s| s.check_record(&header.last)) {
             return Err(StateError::Foreign(
                 "its last record does not stand in this server's WAL history",
@@ -130,56 +131,6 @@ impl StateFile {
             let _ = fs::remove_file(&bad).or_else(|_| fs::remove_dir(&bad));
             let _ = fs::rename(&self.path, &bad);
         }
-    }
-}
-
-fn make_directory() -> io::Result<()> {
-    // SAFETY: set once when the data directory was opened (common/file_perm.c).
-    let mode = unsafe { pg_dir_create_mode } as u32;
-    match DirBuilder::new().mode(mode).create(DIRECTORY) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
-        _ => Ok(()),
-    }
-}
-
-fn write_file(
-    path: &Path,
-    last: RecordId,
-    payload: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> Result<(), StateError> {
-    let _ = fs::remove_file(path).or_else(|_| fs::remove_dir(path));
-    // SAFETY: as in make_directory.
-    let mode = unsafe { pg_file_create_mode } as u32;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .custom_flags(O_NOFOLLOW)
-        .open(path)?;
-    write(Polite::new(&mut file), identity(), last, payload)?;
-    file.sync_all()?;
-    Ok(())
-}
-
-/// Replace the old file durably, as the server does with its own.
-fn rename(from: &Path, to: &Path) -> Result<(), StateError> {
-    let c = |p: &Path| {
-        CString::new(p.as_os_str().as_encoded_bytes()).map_err(|_| StateError::Damaged("bad name"))
-    };
-    let (from, to) = (c(from)?, c(to)?);
-    // SAFETY: durable_rename (storage/file/fd.c) returns -1 after reporting a
-    // failure at the level it is given, which is below ERROR.
-    let failed = unsafe {
-        pg_sys::durable_rename(
-            from.as_ptr(),
-            to.as_ptr(),
-            pg_sys::elog::PgLogLevel::LOG as i32,
-        )
-    };
-    if failed != 0 {
-        Err(io::Error::last_os_error().into())
-    } else {
-        Ok(())
     }
 }
 

@@ -43,31 +43,78 @@ pub enum StateError {
 /// Size of the pieces that are read and written.
 const CHUNK: usize = 256 * 1024;
 
-/// Write a whole file: the payload that `payload` writes, and its header. The
-/// header comes last, so that a file cut short has none.
+/// A file that is being written: what is written to it is payload. The header
+/// comes last, so that a file cut short has none.
+pub struct Writer<W> {
+    to: W,
+    crc: u32,
+    len: u64,
+    /// Payload not yet handed on.
+    pending: Vec<u8>,
+}
+
+impl<W: Write + Seek> Writer<W> {
+    /// Begin, with room for the header.
+    pub fn new(mut to: W) -> Result<Self, StateError> {
+        let mut pending = Vec::new();
+        pending
+            .try_reserve_exact(CHUNK)
+            .map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+        to.write_all(&[0; HEADER_LEN])?;
+        Ok(Writer {
+            to,
+            crc: 0,
+            len: 0,
+            pending,
+        })
+    }
+
+    /// All payload is written: write the header, and hand back what it was
+    /// written to.
+    pub fn finish(mut self, identity: Identity, last: RecordId) -> Result<W, StateError> {
+        self.flush()?;
+        let header = Header {
+            identity,
+            last,
+            payload_len: self.len,
+            payload_crc: self.crc,
+        };
+        self.to.seek(SeekFrom::Start(0))?;
+        self.to.write_all(&header.to_bytes())?;
+        Ok(self.to)
+    }
+}
+
+impl<W: Write> Write for Writer<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.pending.len() + bytes.len() > CHUNK {
+            self.flush()?;
+        }
+        let room = CHUNK - self.pending.len();
+        let taken = bytes.get(..room).unwrap_or(bytes);
+        self.pending.extend_from_slice(taken);
+        self.crc = crc32c::crc32c_append(self.crc, taken);
+        self.len += taken.len() as u64;
+        Ok(taken.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.write_all(&self.pending)?;
+        self.pending.clear();
+        self.to.flush()
+    }
+}
+
+/// Write a whole file: the payload that `payload` writes, and its header.
 pub fn write(
-    mut to: impl Write + Seek,
+    to: impl Write + Seek,
     identity: Identity,
     last: RecordId,
     payload: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), StateError> {
-    to.write_all(&[0; HEADER_LEN])?;
-    let mut sum = Summing {
-        to: io::BufWriter::with_capacity(CHUNK, &mut to),
-        crc: 0,
-        len: 0,
-    };
-    payload(&mut sum)?;
-    sum.to.flush()?;
-    let header = Header {
-        identity,
-        last,
-        payload_len: sum.len,
-        payload_crc: sum.crc,
-    };
-    drop(sum);
-    to.seek(SeekFrom::Start(0))?;
-    to.write_all(&header.to_bytes())?;
+    let mut writer = Writer::new(to)?;
+    payload(&mut writer)?;
+    writer.finish(identity, last)?;
     Ok(())
 }
 
@@ -101,24 +148,4 @@ pub fn check(
     }
     from.seek(SeekFrom::Start(HEADER_LEN as u64))?;
     Ok(header)
-}
-
-/// Sums up what passes through.
-struct Summing<W> {
-    to: W,
-    crc: u32,
-    len: u64,
-}
-
-impl<W: Write> Write for Summing<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.to.write(bytes)?;
-        self.crc = crc32c::crc32c_append(self.crc, bytes.get(..n).unwrap_or(&[]));
-        self.len += n as u64;
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
-    }
 }

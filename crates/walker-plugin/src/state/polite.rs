@@ -9,18 +9,23 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 /// Bytes between two syncs: each is short then, the last one as well.
-const SYNC_BYTES: usize = 8 << 20;
+const SYNC_BYTES: usize = 2 << 20;
 
 /// A file that is read or written between barriers.
-pub struct Polite<'a> {
-    file: &'a mut File,
+pub struct Polite {
+    file: File,
     unsynced: usize,
 }
 
-impl<'a> Polite<'a> {
+impl Polite {
     /// Wrap a file.
-    pub fn new(file: &'a mut File) -> Self {
+    pub fn new(file: File) -> Self {
         Polite { file, unsynced: 0 }
+    }
+
+    /// The file itself.
+    pub fn into_inner(self) -> File {
+        self.file
     }
 }
 
@@ -37,14 +42,14 @@ fn serve_barrier() {
     }
 }
 
-impl Read for Polite<'_> {
+impl Read for Polite {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         serve_barrier();
         self.file.read(to)
     }
 }
 
-impl Write for Polite<'_> {
+impl Write for Polite {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         serve_barrier();
         let n = self.file.write(bytes)?;
@@ -61,7 +66,7 @@ impl Write for Polite<'_> {
     }
 }
 
-impl Seek for Polite<'_> {
+impl Seek for Polite {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         self.file.seek(to)
     }

@@ -16,6 +16,7 @@ use crate::ended::{Ended, Multixacts};
 use crate::mem::{Mem, NoMemory};
 use crate::range::{Effect, Range, Shown};
 use crate::relation::{Geometry, Relations};
+use crate::state::Saving;
 use crate::xact::{Touch, Transactions};
 use crate::{Config, Sink, Stats};
 
@@ -78,6 +79,8 @@ pub struct Ledger<S: Sink> {
     pub(crate) scratch: BlockState,
     /// The youngest transaction of the WAL read so far.
     pub(crate) youngest: TransactionId,
+    /// The state that is being written.
+    pub(crate) saving: Saving,
 }
 
 impl<S: Sink> Ledger<S> {
@@ -100,6 +103,7 @@ impl<S: Sink> Ledger<S> {
             wal_minimal: false,
             scratch: BlockState::default(),
             youngest: 0,
+            saving: Saving::default(),
         }
     }
 
@@ -183,6 +187,7 @@ impl<S: Sink> Ledger<S> {
         let Some(range) = range else {
             return Ok(false);
         };
+        self.saving.changed(range, idx, rangeno);
         let effect = change(range, b, &mut self.mem)?;
         if effect.new_group {
             let touch = Touch { rel: idx, rangeno };
@@ -217,6 +222,9 @@ impl<S: Sink> Ledger<S> {
             return Some(idx);
         }
         let idx = self.rels.add(locator, &mut self.mem).ok()?;
+        if let Some(rel) = self.rels.get_mut(idx) {
+            self.saving.renew(rel);
+        }
         let place = self.sink.open(locator);
         if let (Some(place), Some(rel)) = (place, self.rels.get_mut(idx)) {
             rel.sink = Some(place);
@@ -279,6 +287,7 @@ impl<S: Sink> Ledger<S> {
         };
         rel.known_from = None;
         rel.scanning = false;
+        self.saving.renew(rel);
         let totals = &mut self.totals;
         rel.drop_ranges(&mut self.mem, |range| totals.subtract(range.shown));
         if let Some(place) = rel.sink {

@@ -5,7 +5,7 @@
 //! grows through the fallible paths here, and is counted, so that the ledger
 //! can let go of the coldest relations before the limit.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use rustc_hash::FxBuildHasher;
@@ -30,6 +30,9 @@ impl From<smallvec::CollectionAllocErr> for NoMemory {
 /// The map type of the ledger: keys are numbers the server handed out, and a
 /// DoS by collisions would need control over relfilenodes.
 pub(crate) type Map<K, V> = HashMap<K, V, FxBuildHasher>;
+
+/// The same for sets.
+pub(crate) type Set<K> = HashSet<K, FxBuildHasher>;
 
 /// What a heap allocation costs beyond its size, about.
 pub(crate) const MALLOC_OVERHEAD: usize = 16;

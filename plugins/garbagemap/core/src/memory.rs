@@ -84,7 +84,7 @@ impl<S: Sink> Ledger<S> {
     }
 
     /// Transactions remember ranges that are gone.
-    fn forget_stale_touches(&mut self) {
+    pub(crate) fn forget_stale_touches(&mut self) {
         let rels = &self.rels;
         self.txs.retain(
             |xid, touch| {

@@ -36,6 +36,8 @@ pub(crate) struct Range {
     garbage_blocks: u8,
     /// `None` before the first time.
     pub(crate) shown: Option<Shown>,
+    /// The save it was written in, as it is now.
+    pub(crate) saved: u32,
 }
 
 /// What a change found out besides.
@@ -86,6 +88,7 @@ impl Range {
             normal: self.normal.try_clone()?,
             garbage_blocks: self.garbage_blocks,
             shown: None,
+            saved: 0,
         };
         mem.grew(copy.heap_bytes());
         Ok(copy)

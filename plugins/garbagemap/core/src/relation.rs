@@ -68,6 +68,8 @@ pub(crate) struct Relation<R> {
     pub mismatch_reported: bool,
     /// How old its garbage is.
     pub horizon: Horizon,
+    /// The save that has taken it up.
+    pub saved: u32,
 }
 
 /// What a relation costs beside its ranges, about: slot, index, spare room.
@@ -87,6 +89,7 @@ impl<R> Relation<R> {
             unpublished: false,
             mismatch_reported: false,
             horizon: Horizon::default(),
+            saved: 0,
         }
     }
 
@@ -117,6 +120,8 @@ impl<R> Relation<R> {
                 }
                 let mut range = Boxed::try_new(Range::default())?;
                 *range = new_range(geo, rangeno, self.known_from, mem)?;
+                // If the relation is taken up, its first change must count.
+                range.saved = self.saved;
                 mem.grew(RANGE_BYTES);
                 Ok(Some(entry.insert(range)))
             }

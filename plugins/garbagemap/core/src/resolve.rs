@@ -56,6 +56,7 @@ impl<S: Sink> Ledger<S> {
             let Some(range) = rel.ranges.get_mut(&touch.rangeno) else {
                 continue;
             };
+            self.saving.changed(range, touch.rel, touch.rangeno);
             if range.resolve(xid, outcome, &mut self.mem).is_err() {
                 self.degrade(touch.rel);
                 continue;

@@ -41,6 +41,7 @@ impl<S: Sink> Ledger<S> {
             return;
         };
         rel.last_touch = end_lsn.0;
+        self.saving.renew(rel);
         if rel.scanning {
             self.scans.truncate(idx, blkno, &mut self.mem);
         }
@@ -92,15 +93,6 @@ impl<S: Sink> Ledger<S> {
             if let Some(place) = rel.sink {
                 self.sink.set_known_from(place, rel.known_from);
             }
-        }
-    }
-
-    /// All ranges of the relation are shown: show from where on the others
-    /// are known.
-    pub(crate) fn show_known_from(&mut self, idx: Option<u32>) {
-        let rel = idx.and_then(|idx| self.rels.get(idx));
-        if let Some((place, known_from)) = rel.and_then(|r| Some((r.sink?, r.known_from))) {
-            self.sink.set_known_from(place, known_from);
         }
     }
 

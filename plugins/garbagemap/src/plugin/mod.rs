@@ -5,6 +5,7 @@
 
 mod basescan;
 mod oracle;
+mod saver;
 mod status;
 
 use crate::area::AREA_NAME;
@@ -16,9 +17,8 @@ use garbagemap_core::map::MapWriter;
 use garbagemap_core::{Config, Ledger, Page};
 use oracle::ServerOracle;
 use pgrx::prelude::*;
+use saver::Saver;
 use std::ffi::CString;
-use std::io::{self, Write};
-use std::time::Instant;
 use walker_plugin::state::StateFile;
 use walker_plugin::wal::{Lsn, RmgrId};
 use walker_plugin::{ErrorReport, MAJOR, Plugin, RmgrSet, Services, WalRecord, services};
@@ -33,10 +33,9 @@ pub struct GarbageMap {
     services: Services,
     ledger: Ledger<MapWriter<'static>>,
     scans: BaseScans,
-    file: StateFile,
+    saver: Saver,
     /// The position of the state the ledger was built from.
     start: Option<Lsn>,
-    saved: status::Saved,
     /// Malformed records logged so far.
     complaints: u32,
 }
@@ -124,9 +123,8 @@ impl Plugin for GarbageMap {
             services,
             ledger,
             scans: BaseScans::new(mailbox),
-            file,
+            saver: Saver::new(file, saved),
             start,
-            saved,
             complaints: 0,
         })
     }
@@ -162,39 +160,20 @@ impl Plugin for GarbageMap {
                 mismatch.expected
             ));
         }
-        status::publish(&mut self.ledger, &self.saved, lsn);
+        status::publish(&mut self.ledger, &self.saver.saved, lsn);
         Ok(())
     }
 
     fn flush(&mut self, upto: Lsn) -> Result<Option<Lsn>, PluginError> {
-        // SAFETY: a flag, and shared memory read under its lock.
-        let (leaving, redo) = unsafe {
-            (
-                pg_sys::ShutdownRequestPending != 0,
-                Lsn(pg_sys::GetRedoRecPtr()),
-            )
-        };
-        if !leaving && self.saved.is_recent(upto, redo) {
-            return Ok(self.saved.lsn());
-        }
-        let ledger = &self.ledger;
-        let (started, mut bytes) = (Instant::now(), 0);
-        let saved = self.file.save(upto, |to| {
-            let mut counted = Counted { to, bytes: 0 };
-            let result = ledger.save(&mut counted);
-            bytes = counted.bytes;
-            result
-        });
-        match saved {
-            Ok(Some(lsn)) => {
-                self.saved.saved(lsn, bytes, started.elapsed());
-                status::publish(&mut self.ledger, &self.saved, upto);
-            }
-            // No record was delivered since the state was loaded.
-            Ok(None) => {}
+        // SAFETY: a flag of the process.
+        let leaving = unsafe { pg_sys::ShutdownRequestPending } != 0;
+        let (ledger, services) = (&mut self.ledger, &self.services);
+        match self.saver.flush(ledger, services, upto, leaving) {
+            Ok(true) => status::publish(&mut self.ledger, &self.saver.saved, upto),
+            Ok(false) => {}
             Err(error) => self.warn(&format!("could not write the state file: {error}")),
         }
-        Ok(self.saved.lsn())
+        Ok(self.saver.saved.lsn())
     }
 
     fn gap(&mut self, _from: Lsn, _to: Lsn) -> Result<(), PluginError> {
@@ -223,24 +202,6 @@ impl GarbageMap {
     fn warn(&self, message: &str) {
         let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
         self.services.warn(NAME, &message);
-    }
-}
-
-/// Counts what is written.
-struct Counted<'a> {
-    to: &'a mut dyn Write,
-    bytes: u64,
-}
-
-impl Write for Counted<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.to.write(bytes)?;
-        self.bytes += n as u64;
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
     }
 }
 

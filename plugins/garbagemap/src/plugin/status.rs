@@ -30,11 +30,15 @@ impl Saved {
         self.lsn >= redo.0 && upto.bytes_since(Lsn(self.lsn)) < 4 * self.bytes
     }
 
-    /// The state was written to the file: `bytes` in `time`.
-    pub fn saved(&mut self, lsn: Lsn, bytes: u64, time: Duration) {
+    /// Reading stood still for so long while state was written.
+    pub fn stood_still(&mut self, time: Duration) {
+        self.longest = self.longest.max(time);
+    }
+
+    /// The state was written to the file.
+    pub fn saved(&mut self, lsn: Lsn, bytes: u64) {
         self.writes += 1;
         self.bytes = bytes;
-        self.longest = self.longest.max(time);
         self.lsn = lsn.0;
         // SAFETY: reads the clock.
         self.at = unsafe { pg_sys::GetCurrentTimestamp() };

@@ -35,6 +35,7 @@ impl<S: Sink> Ledger<S> {
             .get_mut(idx)
             .and_then(|rel| rel.ranges.get_mut(&rangeno));
         let Some(range) = range else { return };
+        self.saving.changed(range, idx, rangeno);
         let mem = &mut self.mem;
         scan.ahead.retain(|&blkno, _| {
             let (no, b) = geo.split(blkno);
@@ -101,6 +102,7 @@ impl<S: Sink> Ledger<S> {
             .get_mut(idx)
             .and_then(|rel| rel.ranges.get_mut(&rangeno));
         if let Some(range) = range {
+            self.saving.changed(range, idx, rangeno);
             range.known.set(b, true);
         }
         self.show(idx, rangeno);
@@ -127,6 +129,7 @@ impl<S: Sink> Ledger<S> {
                 mask
             });
             if mask != range.known && try_push(&mut changed, rangeno).is_ok() {
+                self.saving.changed(range, idx, rangeno);
                 range.known = mask; // what was unknown holds nothing
             }
         }

@@ -6,11 +6,16 @@ use super::codec::{decode_counts, decode_set};
 use super::{FRAME_BYTES, Item, LoadError, MAGIC, VERSION};
 use crate::block::{BlockMask, MAX_OFFSET};
 use crate::ended::{Ended, Multixacts};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, show};
+use crate::mem::{NoMemory, Set};
 use crate::normal::Normal;
 use crate::range::{Group, Range};
+use crate::relation::range_dropped;
 use crate::xact::special_xid;
 use crate::{MAX_RANGE_BLOCKS, Sink};
+
+/// A slot no relation is in.
+const GONE: u32 = u32::MAX;
 
 /// Where in the state the reader is.
 #[derive(Default)]
@@ -22,6 +27,8 @@ struct Place {
     /// The range that groups belong to.
     rangeno: Option<u32>,
     ended: bool,
+    /// Relations that are complete.
+    kept: Set<u32>,
 }
 
 fn corrupt<T>(what: &'static str) -> Result<T, LoadError> {
@@ -89,7 +96,6 @@ impl<S: Sink> Ledger<S> {
                 magic,
                 version,
                 range_blocks,
-                wal_minimal,
             } => {
                 if (magic, version) != (MAGIC, VERSION) {
                     return Err(LoadError::Foreign);
@@ -97,25 +103,27 @@ impl<S: Sink> Ledger<S> {
                 if range_blocks != self.geo.range_blocks() {
                     return Err(LoadError::RangeBlocks(range_blocks));
                 }
-                self.wal_minimal = wal_minimal;
             }
-            Item::Relation {
+            Item::Relation { locator } => {
+                self.drop_relation(locator);
+                (place.rel, place.rangeno) = (Some(self.open(locator).ok_or(NoMemory)?), None);
+            }
+            Item::Again { locator } => {
+                // It may have been let go meanwhile: then it stays so.
+                (place.rel, place.rangeno) = (self.rels.find(locator).or(Some(GONE)), None);
+            }
+            Item::Kept {
                 locator,
                 known_from,
                 last_touch,
             } => {
-                if self.rels.find(locator).is_some() {
-                    return corrupt("relation");
-                }
-                self.show_known_from(place.rel);
-                let idx = self.open(locator).ok_or(crate::NoMemory)?;
-                if let Some(rel) = self.rels.get_mut(idx) {
+                let idx = self.rels.find(locator);
+                if let Some((idx, rel)) = idx.and_then(|i| Some((i, self.rels.get_mut(i)?))) {
                     rel.last_touch = last_touch;
-                    // Shown behind its ranges: what is not shown yet would
-                    // read as known and empty.
                     rel.known_from = known_from;
+                    place.kept.try_reserve(1).map_err(NoMemory::from)?;
+                    place.kept.insert(idx);
                 }
-                (place.rel, place.rangeno) = (Some(idx), None);
             }
             Item::Range {
                 rangeno,
@@ -146,15 +154,49 @@ impl<S: Sink> Ledger<S> {
             }
             Item::Ended { xid, committed } => self.ended.record(xid, committed),
             Item::Multixact { mxid, updater } => self.multixacts.record(mxid, updater),
-            Item::End { items } => {
-                self.show_known_from(place.rel);
+            Item::End { items, wal_minimal } => {
                 if items != place.items {
                     return corrupt("number of items");
                 }
+                self.wal_minimal = wal_minimal;
+                self.show_loaded(&place.kept);
+                // A range that came again may have come without a transaction
+                // that had ended by then.
+                self.forget_stale_touches();
                 place.ended = true;
             }
         }
         Ok(())
+    }
+
+    /// All is read: show it. Before, it is not all of one moment.
+    fn show_loaded(&mut self, kept: &Set<u32>) {
+        for idx in self.rels.indexes() {
+            if !kept.contains(&idx) {
+                self.drop_slot(idx);
+                continue;
+            }
+            let Some(rel) = self.rels.get_mut(idx) else {
+                continue;
+            };
+            let mut ranges = std::mem::take(&mut rel.ranges);
+            let (place, unpublished) = (rel.sink, &mut rel.unpublished);
+            let mut dead = 0;
+            for (&rangeno, range) in &mut ranges {
+                let (sink, totals) = (&mut self.sink, &mut self.totals);
+                let (shown, more) = show(range, rangeno, place, sink, totals);
+                dead += more;
+                *unpublished |= !shown;
+                self.unpublished |= !shown;
+            }
+            let known_from = rel.known_from;
+            rel.ranges = ranges;
+            self.age_garbage(idx, dead, None);
+            // Last: what is not shown would read as known and empty.
+            if let Some(place) = place {
+                self.sink.set_known_from(place, known_from);
+            }
+        }
     }
 
     /// Positions of a range are below this.
@@ -193,8 +235,8 @@ impl<S: Sink> Ledger<S> {
         let Some(rel) = self.rels.get_mut(idx) else {
             return Ok(());
         };
-        if rel.ranges.contains_key(&rangeno) {
-            return corrupt("range");
+        if let Some(before) = rel.ranges.remove(&rangeno) {
+            range_dropped(&before, &mut self.mem);
         }
         let counts = counts[..n].iter().copied();
         let counted = Normal::from_raw(blocks, counts, &mut self.mem)?;
@@ -209,7 +251,6 @@ impl<S: Sink> Ledger<S> {
         (range.dead, range.items) = (dead, items);
         range.forget_unknown(blocks, &mut self.mem);
         rel.add_range(rangeno, range, &mut self.mem)?;
-        self.show(idx, rangeno);
         Ok(())
     }
 

@@ -7,11 +7,17 @@
 //! read is believed to be nothing but bytes: every count, number and position
 //! is checked, and memory is asked for, not taken.
 //!
+//! What comes later counts: a range may come again and takes the place of what
+//! came before, so does a relation. Only relations that are named once more at
+//! the end are taken over.
+//!
 //! Open base scans are not kept: their blocks come back as unknown.
 
 mod codec;
 mod load;
 mod save;
+
+pub(crate) use save::Saving;
 
 use serde::{Deserialize, Serialize};
 use walker_wal::{BlockNumber, RelFileLocator, TransactionId};
@@ -19,7 +25,7 @@ use walker_wal::{BlockNumber, RelFileLocator, TransactionId};
 use crate::mem::NoMemory;
 
 const MAGIC: u32 = 0x6762_6c67;
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Bytes of a frame at most. The largest item, a range of 128 blocks full of
 /// garbage, needs a third of it.
@@ -32,12 +38,14 @@ enum Item<'a> {
         magic: u32,
         version: u8,
         range_blocks: u8,
-        wal_minimal: bool,
     },
+    /// A relation without ranges; what came of it before does not count.
     Relation {
         locator: RelFileLocator,
-        known_from: Option<BlockNumber>,
-        last_touch: u64,
+    },
+    /// A relation of before: more of its ranges follow.
+    Again {
+        locator: RelFileLocator,
     },
     /// A range of the relation before.
     Range {
@@ -62,9 +70,16 @@ enum Item<'a> {
         mxid: TransactionId,
         updater: TransactionId,
     },
+    /// A relation of before, complete.
+    Kept {
+        locator: RelFileLocator,
+        known_from: Option<BlockNumber>,
+        last_touch: u64,
+    },
     /// The last one: how many there were before.
     End {
         items: u64,
+        wal_minimal: bool,
     },
 }
 

@@ -43,6 +43,8 @@ pub struct World {
     strict: bool,
     /// A saved state, and the records applied by then.
     saved: Option<(Vec<u8>, usize)>,
+    /// A state that is being written in slices between the steps.
+    saving: Option<Vec<u8>>,
     /// What became of pages handed over.
     outcomes: Vec<BaseOutcome>,
     /// Blocks compared, known blocks, dead tuples among them.
@@ -69,6 +71,7 @@ impl World {
             range_blocks,
             strict: true,
             saved: None,
+            saving: None,
             outcomes: Vec::new(),
             compared: (0, 0, 0),
         }
@@ -156,6 +159,10 @@ impl World {
 
     pub fn step(&mut self, op: u8, seed: u32) {
         self.server.seed(seed);
+        if let Some(state) = &mut self.saving {
+            let bytes = self.server.random(120) as usize;
+            self.ledger.save_slice(state, bytes).unwrap();
+        }
         let server = &mut self.server;
         match op {
             0..=9 => server.insert(),
@@ -190,11 +197,28 @@ impl World {
                 self.ledger.set_max_memory(1 << 30);
                 assert_eq!(self.ledger.stats().memory_used, 0);
             }
-            117..=118 => {
+            117 => {
                 let mut state = Vec::new();
                 self.ledger.save(&mut state).unwrap();
                 self.saved = Some((state, self.applied));
+                self.saving = None;
             }
+            118 => match self.saving.take() {
+                None => {
+                    self.ledger.begin_save().unwrap();
+                    self.saving = Some(Vec::new());
+                }
+                Some(mut state) => {
+                    self.ledger.finish_save(&mut state).unwrap();
+                    let whole = self.copy_of(&state);
+                    for (&rel, pages) in &self.server.rels {
+                        for blkno in 0..pages.len() as u32 + 5 {
+                            assert_eq!(whole.block(rel, blkno), self.ledger.block(rel, blkno));
+                        }
+                    }
+                    self.saved = Some((state, self.applied));
+                }
+            },
             119 => self.restart(),
             120..=125 => {
                 let n = server.random(30) as usize;
@@ -209,15 +233,22 @@ impl World {
         }
     }
 
+    /// The ledger that a saved state stands for.
+    fn copy_of(&self, mut state: &[u8]) -> Ledger<TestSink> {
+        let mut ledger = Ledger::new(config(self.range_blocks), TestSink::default());
+        ledger.load(&mut state).unwrap();
+        ledger
+    }
+
     /// The worker dies and goes on from what it saved.
     fn restart(&mut self) {
         let Some((state, applied)) = &self.saved else {
             return;
         };
-        self.ledger = Ledger::new(config(self.range_blocks), TestSink::default());
-        self.ledger.load(&mut state.as_slice()).unwrap();
+        self.ledger = self.copy_of(state);
         self.applied = *applied;
         self.scanning = [false; 2];
+        self.saving = None;
         self.read.clear();
     }
 

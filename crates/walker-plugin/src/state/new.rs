@@ -1,0 +1,132 @@
+//! A state file that is being written.
+
+use super::polite::Polite;
+use super::{DIRECTORY, O_NOFOLLOW, StateError, identity};
+use crate::services::services;
+use pgrx::pg_sys;
+use std::ffi::CString;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use walker_state::{RecordId, Writer};
+use walker_wal::Lsn;
+
+unsafe extern "C" {
+    /// `common/file_perm.c`: 0700, or 0750 with group access.
+    static pg_dir_create_mode: core::ffi::c_int;
+    /// `common/file_perm.c`: 0600, or 0640 with group access.
+    static pg_file_create_mode: core::ffi::c_int;
+}
+
+/// A state that is being written to a file beside the old one. Dropped before
+/// it is finished it leaves nothing behind.
+pub struct NewState {
+    writer: Option<Writer<Polite>>,
+    temp: PathBuf,
+    path: PathBuf,
+}
+
+impl NewState {
+    pub(super) fn create(temp: PathBuf, path: PathBuf) -> Result<NewState, StateError> {
+        make_directory()?;
+        let mut state = NewState {
+            writer: None,
+            temp,
+            path,
+        };
+        let file = create(&state.temp)?;
+        state.writer = Some(Writer::new(Polite::new(file))?);
+        Ok(state)
+    }
+
+    /// All is written, and contains everything up to `upto`: make it durable
+    /// and put it in the place of the old one. Returns the position.
+    ///
+    /// `None`, and the old file stays, if `upto` is not the end of the last
+    /// record that was delivered: there is no proof then.
+    pub fn finish(mut self, upto: Lsn) -> Result<Option<Lsn>, StateError> {
+        let (Some(last), Some(writer)) = (last_record(), self.writer.take()) else {
+            return Ok(None);
+        };
+        if last.end_lsn != upto.0 {
+            return Ok(None);
+        }
+        let file = writer.finish(identity(), last)?.into_inner();
+        file.sync_all()?;
+        rename(&self.temp, &self.path)?;
+        Ok(Some(upto))
+    }
+}
+
+impl Write for NewState {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.writer {
+            Some(writer) => writer.write(bytes),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.as_mut().map_or(Ok(()), Writer::flush)
+    }
+}
+
+impl Drop for NewState {
+    fn drop(&mut self) {
+        // Gone already if it was finished.
+        let _ = fs::remove_file(&self.temp);
+    }
+}
+
+fn last_record() -> Option<RecordId> {
+    services()?.last_record()
+}
+
+/// Whether `upto` is the end of the last record that was delivered.
+pub(super) fn is_last(upto: Lsn) -> bool {
+    last_record().is_some_and(|last| last.end_lsn == upto.0)
+}
+
+fn make_directory() -> io::Result<()> {
+    // SAFETY: set once when the data directory was opened (common/file_perm.c).
+    let mode = unsafe { pg_dir_create_mode } as u32;
+    match DirBuilder::new().mode(mode).create(DIRECTORY) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+        _ => Ok(()),
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    let _ = fs::remove_file(path).or_else(|_| fs::remove_dir(path));
+    // SAFETY: as in make_directory.
+    let mode = unsafe { pg_file_create_mode } as u32;
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .custom_flags(O_NOFOLLOW)
+        .open(path)
+}
+
+/// Replace the old file durably, as the server does with its own.
+fn rename(from: &Path, to: &Path) -> Result<(), StateError> {
+    let c = |p: &Path| {
+        CString::new(p.as_os_str().as_encoded_bytes()).map_err(|_| StateError::Damaged("bad name"))
+    };
+    let (from, to) = (c(from)?, c(to)?);
+    // SAFETY: durable_rename (storage/file/fd.c) returns -1 after reporting a
+    // failure at the level it is given, which is below ERROR.
+    let failed = unsafe {
+        pg_sys::durable_rename(
+            from.as_ptr(),
+            to.as_ptr(),
+            pg_sys::elog::PgLogLevel::LOG as i32,
+        )
+    };
+    if failed != 0 {
+        Err(io::Error::last_os_error().into())
+    } else {
+        Ok(())
+    }
+}

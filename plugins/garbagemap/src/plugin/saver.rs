@@ -1,0 +1,124 @@
+//! Writing the ledger's state a slice at a time.
+//!
+//! Nobody reads WAL while a slice is written, so a slice is short; the ledger
+//! writes again what changes meanwhile. A save that fails is begun anew at the
+//! next occasion, and the old file stays.
+
+use super::status::Saved;
+use garbagemap_core::Ledger;
+use garbagemap_core::map::MapWriter;
+use pgrx::pg_sys;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+use walker_plugin::Services;
+use walker_plugin::state::{NewState, StateError, StateFile};
+use walker_plugin::wal::Lsn;
+
+/// How long reading may stand still for a slice.
+const SLICE_TIME: Duration = Duration::from_millis(10);
+/// Bytes between two looks at the clock.
+const SLICE_BYTES: usize = 256 << 10;
+
+/// The state file and what is being written of it.
+pub struct Saver {
+    file: StateFile,
+    new: Option<NewState>,
+    bytes: u64,
+    /// What is known of the file.
+    pub saved: Saved,
+}
+
+/// The ledger that is saved.
+type Map = Ledger<MapWriter<'static>>;
+
+impl Saver {
+    /// Nothing is being written.
+    pub fn new(file: StateFile, saved: Saved) -> Saver {
+        Saver {
+            file,
+            new: None,
+            bytes: 0,
+            saved,
+        }
+    }
+
+    /// Go on with a state, or begin one if the file is not recent enough.
+    /// Whether one was completed. `leaving`: nothing will be read any more, so
+    /// there is no reason to stop in between.
+    pub fn flush(
+        &mut self,
+        ledger: &mut Map,
+        services: &Services,
+        upto: Lsn,
+        leaving: bool,
+    ) -> Result<bool, StateError> {
+        if self.new.is_none() {
+            // SAFETY: reads shared memory under its lock (access/transam/xlog.c).
+            let redo = Lsn(unsafe { pg_sys::GetRedoRecPtr() });
+            if !self.file.can_save(upto) || !leaving && self.saved.is_recent(upto, redo) {
+                return Ok(false);
+            }
+        }
+        let started = Instant::now();
+        let result = self.go_on(ledger, services, upto, leaving);
+        self.saved.stood_still(started.elapsed());
+        if result.is_err() {
+            ledger.abandon_save();
+            self.new = None;
+        }
+        result
+    }
+
+    fn go_on(
+        &mut self,
+        ledger: &mut Map,
+        services: &Services,
+        upto: Lsn,
+        leaving: bool,
+    ) -> Result<bool, StateError> {
+        let started = Instant::now();
+        let mut new = match self.new.take() {
+            Some(new) => new,
+            None => {
+                self.bytes = 0;
+                ledger.begin_save()?;
+                self.file.begin()?
+            }
+        };
+        let mut to = Counted {
+            to: &mut new,
+            bytes: &mut self.bytes,
+        };
+        while !ledger.save_slice(&mut to, SLICE_BYTES)? {
+            if !leaving && started.elapsed() >= SLICE_TIME {
+                services.flush_again();
+                self.new = Some(new);
+                return Ok(false);
+            }
+        }
+        ledger.finish_save(&mut to)?;
+        let Some(lsn) = new.finish(upto)? else {
+            return Ok(false);
+        };
+        self.saved.saved(lsn, self.bytes);
+        Ok(true)
+    }
+}
+
+/// Counts what is written.
+struct Counted<'a> {
+    to: &'a mut NewState,
+    bytes: &'a mut u64,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.to.write(bytes)?;
+        *self.bytes += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}

@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/env.sh
 [ $# -gt 0 ] || set -- 15 16 17 18
-pure=(-p walker-wal -p walker-state -p garbagemap-core -p walstat-core)
+pure=(-p walker-wal -p walker-state -p garbagemap-core -p garbagemap-picture -p walstat-core)
 
 began=$SECONDS
 step() { say "[$((SECONDS - began)) s] $*"; }

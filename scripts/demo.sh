@@ -143,8 +143,11 @@ start() {
   traffic
   map pgbench_accounts
   proof
+  caught_up
+  sql -A -t -c 'SELECT garbage_report()' >"$demo/report.html"
   cat <<EOF
 
+look:     $demo/report.html (the whole database, in a browser)
 connect:  $bin/psql -h $demo -U postgres demo
 try:      SELECT * FROM garbage_map('pgbench_accounts') ORDER BY n_dead_tuples DESC LIMIT 5;
 stop:     make demo-stop PG=$major

@@ -168,6 +168,8 @@ register() {
 
 command -v cargo >/dev/null || die "no Rust toolchain found"
 packages build-essential pkg-config clang-14 libclang-14-dev
+# A browser, to look at the pictures; a test says so if there is none.
+[ "$(id -u)" != 0 ] || packages chromium fonts-dejavu-core
 cargo_pgrx
 for major in "$@"; do
   if stamped "server-$major" && [ -x "$(pg_config_of "$major")" ]; then continue; fi

@@ -6,6 +6,7 @@
 //! `WALKER_PG_MAJOR` its major version; `make check` sets both. Nothing here
 //! waits for a fixed time: see [`poll`].
 
+pub mod browser;
 pub mod cluster;
 pub mod crash;
 pub mod history;

@@ -61,7 +61,8 @@ fn call(function: &str) -> String {
             "bigint" => "NULL",
             "regclass" => "'t'::regclass",
             "oid" => "'t'::regclass::oid",
-            "integer" => "64",
+            // A multiple of the range size, and enough pixels for a picture.
+            "integer" => "640",
             "pg_lsn" => positions.next().expect("at most two"),
             "interval" => "'1 ms'::interval",
             "text" => "'Heap'",

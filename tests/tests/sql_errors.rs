@@ -91,6 +91,22 @@ const WRONG_ARGUMENTS: &[Case] = &[
     ("SELECT * FROM garbage_map(NULL)", "ok"),
     ("SELECT * FROM garbage_map('t', NULL)", "ok"),
     ("SELECT * FROM garbage_verify(NULL)", "ok"),
+    ("SELECT garbage_heatmap('t', 300, 200)", "ok"),
+    ("SELECT garbage_heatmap('t', 4000, 4000)", "ok"),
+    ("SELECT garbage_heatmap('t', 299)", "22023"),
+    ("SELECT garbage_heatmap('t', 4001)", "22023"),
+    ("SELECT garbage_heatmap('t', height => 199)", "22023"),
+    ("SELECT garbage_heatmap('t', height => 4001)", "22023"),
+    ("SELECT garbage_histogram('t', 0)", "22023"),
+    ("SELECT garbage_histogram('t', -2147483648)", "22023"),
+    ("SELECT garbage_sorted_histogram('t', 2147483647)", "22023"),
+    ("SELECT garbage_bar('t', 1)", "ok"),
+    ("SELECT garbage_bar('t', 1000)", "ok"),
+    ("SELECT garbage_bar('t', 0)", "22023"),
+    ("SELECT garbage_bar('t', -1)", "22023"),
+    ("SELECT garbage_bar('t', 1001)", "22023"),
+    ("SELECT garbage_bar(NULL)", "ok"),
+    ("SELECT garbage_heatmap('t', NULL)", "ok"),
     (
         "CREATE TEMPORARY TABLE x (a int); SELECT * FROM garbage_map('x')",
         "0A000",
@@ -118,6 +134,11 @@ const PRIVILEGES: &[(&str, &str)] = &[
     ("SELECT * FROM garbage_map('t')", "nyyyy"),
     ("SELECT * FROM garbage_map('t', 64)", "nyyyy"),
     ("SELECT * FROM garbage_tables", "nyyyy"),
+    ("SELECT garbage_heatmap('t')", "nyyyy"),
+    ("SELECT garbage_histogram('t')", "nyyyy"),
+    ("SELECT garbage_sorted_histogram('t')", "nyyyy"),
+    ("SELECT garbage_bar('t')", "nyyyy"),
+    ("SELECT garbage_report()", "nyyyy"),
     ("SELECT * FROM garbage_status", "nynny"),
     ("SELECT * FROM garbage_summary('t')", "nyyny"),
     ("SELECT * FROM gs('t')", "nyyny"),
@@ -162,7 +183,15 @@ fn relations_that_have_no_map() {
     }
     let cluster = Cluster::with_walker("relations", &[], "");
     cluster.safe_psql("postgres", SETUP);
-    let functions = ["garbage_map", "garbage_verify", "garbage_base_scan"];
+    let functions = [
+        "garbage_map",
+        "garbage_verify",
+        "garbage_base_scan",
+        "garbage_heatmap",
+        "garbage_histogram",
+        "garbage_sorted_histogram",
+        "garbage_bar",
+    ];
     judge(
         &cluster,
         functions.iter().flat_map(|function| {
@@ -297,6 +326,9 @@ fn without_preload_and_without_plugin() {
         "SELECT * FROM garbage_tables",
         "SELECT * FROM garbage_verify('pg_class')",
         "CALL garbage_prune('mine')",
+        "SELECT garbage_heatmap('pg_class')",
+        "SELECT garbage_bar('pg_class')",
+        "SELECT garbage_report()",
     ];
     cluster.safe_psql("postgres", "CREATE TABLE mine ()");
     let refused = |statements: &[&str]| {

@@ -4,6 +4,7 @@ use crate::error::Error;
 use core::ffi::CStr;
 use garbagemap_core::map::MapReader;
 use std::sync::atomic::AtomicU64;
+use walker_wal::Lsn;
 
 /// The name under which the plugin reserves its part.
 pub const AREA_NAME: &CStr = c"garbagemap";
@@ -23,4 +24,10 @@ fn map_area() -> Result<&'static [AtomicU64], Error> {
 /// The map, ready to be read.
 pub fn map() -> Result<MapReader<'static>, Error> {
     MapReader::open(map_area()?).ok_or(Error::NoMap)
+}
+
+/// The position up to which the map stands for the WAL.
+pub fn applied_lsn() -> Result<Lsn, Error> {
+    let services = walker_plugin::services().ok_or(Error::NotPreloaded)?;
+    services.applied_lsn(AREA_NAME).ok_or(Error::NoMap)
 }

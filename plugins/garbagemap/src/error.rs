@@ -51,6 +51,17 @@ pub enum Error {
     NotMaintainer { name: String },
     #[error("{parameter} must not be negative")]
     Negative { parameter: &'static str },
+    #[error("invalid {what}: {got}")]
+    PictureSize {
+        what: &'static str,
+        got: i32,
+        least: u32,
+        most: u32,
+    },
+    #[error("could not draw the picture: {0}")]
+    Drawing(#[from] garbagemap_picture::DrawError),
+    #[error("could not read what the report is about: {0}")]
+    Report(#[from] pgrx::spi::Error),
 }
 
 impl Error {
@@ -70,8 +81,11 @@ impl Error {
             Error::ScanLost | Error::NoAnswer => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Error::Denied { .. } => ERRCODE_INSUFFICIENT_PRIVILEGE,
             Error::NotMaintainer { .. } => ERRCODE_INSUFFICIENT_PRIVILEGE,
-            Error::RangeBlocks { .. } | Error::Negative { .. } => ERRCODE_INVALID_PARAMETER_VALUE,
+            Error::RangeBlocks { .. } | Error::Negative { .. } | Error::PictureSize { .. } => {
+                ERRCODE_INVALID_PARAMETER_VALUE
+            }
             Error::TooManyRanges => ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+            Error::Drawing(_) | Error::Report(_) => ERRCODE_INTERNAL_ERROR,
         }
     }
 
@@ -88,6 +102,9 @@ impl Error {
             }
             Error::RangeBlocks { recorded, .. } => {
                 format!("The map is kept in ranges of {recorded} blocks.")
+            }
+            Error::PictureSize { least, most, .. } => {
+                format!("It must be between {least} and {most}.")
             }
             _ => return None,
         })
@@ -137,8 +154,12 @@ impl From<Error> for ErrorReport {
 
 /// The end of every SQL function: an error becomes the server's ERROR. Nothing
 /// that needs dropping is left when this is called.
-pub fn or_raise(result: Result<(), Error>) {
-    if let Err(error) = result {
-        ErrorReport::from(error).report(PgLogLevel::ERROR);
+pub fn or_raise<T>(result: Result<T, Error>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => {
+            ErrorReport::from(error).report(PgLogLevel::ERROR);
+            unreachable!("ereport(ERROR) does not return")
+        }
     }
 }

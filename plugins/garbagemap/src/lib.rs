@@ -19,6 +19,7 @@ mod relation;
 mod rows;
 mod scan;
 mod sql;
+mod text;
 
 use pgrx::prelude::*;
 
@@ -27,6 +28,11 @@ pg_module_magic!(name = c"garbagemap", version = c"0.1.0");
 extension_sql_file!("../sql/guard.sql", name = "guard", bootstrap);
 extension_sql_file!("../sql/functions.sql", name = "functions");
 extension_sql_file!("../sql/views.sql", name = "views", requires = ["functions"]);
+extension_sql_file!(
+    "../sql/pictures.sql",
+    name = "pictures",
+    requires = ["privileges"]
+);
 extension_sql_file!(
     "../sql/privileges.sql",
     name = "privileges",

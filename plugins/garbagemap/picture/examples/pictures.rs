@@ -45,6 +45,7 @@ fn made_up_report() -> Report {
         lsn: "1A/2B3C4D58".to_owned(),
         range_blocks: 32,
         tables: (1..=20).rev().map(table).collect(),
+        unknown_tables: vec![("public.old".to_owned(), 1000)],
         clean_tables: 71,
         holders: vec![Holder {
             table: "public.table_20".to_owned(),

@@ -25,6 +25,11 @@ pub fn grid_lines() -> ShapeStyle {
     GRID.stroke_width(1)
 }
 
+/// How many labels an axis of whole numbers may have.
+pub fn labels(most: u64) -> usize {
+    most.clamp(1, 9) as usize + 1
+}
+
 /// The end of an axis from 0: never 0, and with some air above.
 pub fn with_air(most: u64) -> f64 {
     if most == 0 { 1.0 } else { most as f64 * 1.06 }

@@ -2,9 +2,9 @@
 
 use crate::bins::Bins;
 use crate::canvas::{DrawError, MARGIN, MOST_LINES, Rect, draw, empty, hatch, heading, spacing};
-use crate::chart::{BOTTOM, LEFT, axis_text, grid_lines, most_bars, with_air};
+use crate::chart::{BOTTOM, LEFT, axis_text, grid_lines, labels, most_bars, with_air};
 use crate::palette::{BAR, FAINT, hatch_over};
-use crate::text::{compact, counted};
+use crate::text::{compact, counted, per};
 use crate::{Range, Size, Subject};
 use plotters::prelude::*;
 
@@ -40,9 +40,10 @@ pub fn histogram(subject: &Subject, ranges: &[Range], size: Size) -> Result<Stri
             .label_style(axis_text())
             .axis_desc_style(axis_text())
             .x_label_formatter(&|x| compact(*x))
+            .y_labels(labels(most))
             .y_label_formatter(&|y| compact(*y))
             .x_desc("block")
-            .y_desc(format!("dead tuples per {}", counted(bar_blocks, "block")))
+            .y_desc(format!("dead tuples {}", per(bar_blocks, "block")))
             .draw()?;
 
         let span = |index: usize| {

@@ -19,7 +19,7 @@ mod report;
 mod sorted;
 mod text;
 
-pub use bar::bar;
+pub use bar::{Glyphs, bar};
 pub use canvas::DrawError;
 pub use heatmap::{heatmap, thumbnail};
 pub use histogram::histogram;

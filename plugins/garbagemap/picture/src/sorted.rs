@@ -3,9 +3,9 @@
 
 use crate::bins::Bins;
 use crate::canvas::{DrawError, MARGIN, MOST_LINES, Rect, draw, empty, hatch, heading, spacing};
-use crate::chart::{BOTTOM, LEFT, axis_text, grid_lines, most_bars, with_air};
+use crate::chart::{BOTTOM, LEFT, axis_text, grid_lines, labels, most_bars, with_air};
 use crate::palette::{BAR, CURVE, FAINT, hatch_over};
-use crate::text::{compact, counted, percent};
+use crate::text::{compact, per, percent};
 use crate::{Known, Range, Size, Subject};
 use plotters::prelude::*;
 
@@ -60,11 +60,12 @@ pub fn sorted_histogram(
             .label_style(axis_text())
             .axis_desc_style(axis_text())
             .x_label_formatter(&|x| compact(*x))
+            .y_labels(labels(most))
             .y_label_formatter(&|y| compact(*y))
             .x_desc("% of the ranges")
             .y_desc(format!(
-                "dead tuples per {}",
-                counted(subject.range_blocks, "block")
+                "dead tuples {}",
+                per(subject.range_blocks, "block")
             ))
             .draw()?;
         chart

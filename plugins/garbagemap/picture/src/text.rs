@@ -99,6 +99,14 @@ pub fn percent(part: u64, whole: u64) -> String {
     }
 }
 
+/// `per block`, `per 2 blocks`.
+pub fn per(n: u64, what: &str) -> String {
+    match n {
+        1 => format!("per {what}"),
+        n => format!("per {}", counted(n, what)),
+    }
+}
+
 /// `1 block`, `2 blocks`.
 pub fn counted(n: u64, what: &str) -> String {
     format!("{} {what}{}", grouped(n), if n == 1 { "" } else { "s" })

@@ -241,8 +241,8 @@ fn the_sorted_histogram_tells_how_concentrated_garbage_is() {
 #[test]
 fn a_bar_is_one_line() {
     let clean = range(0, Known::Whole);
-    assert_eq!(bar(&[], 60), "");
-    assert_eq!(bar(&[clean; 3], 60), "\u{b7}\u{b7}\u{b7}");
+    assert_eq!(bar(&[], 60, Glyphs::Blocks), "");
+    assert_eq!(bar(&[clean; 3], 60, Glyphs::Blocks), "\u{b7}\u{b7}\u{b7}");
     let ranges = [
         clean,
         range(1, Known::Whole),
@@ -250,15 +250,19 @@ fn a_bar_is_one_line() {
         range(400, Known::Whole),
         range(0, Known::Nothing),
     ];
-    assert_eq!(bar(&ranges, 5), "\u{b7}\u{2581}\u{2588}\u{2584}?");
+    assert_eq!(
+        bar(&ranges, 5, Glyphs::Blocks),
+        "\u{b7}\u{2581}\u{2588}\u{2584}?"
+    );
+    assert_eq!(bar(&ranges, 5, Glyphs::Digits), ".184?");
     // Unknown is never shown as clean, but where most is known.
     let mut half = [clean; 8];
     half[0] = range(0, Known::Nothing);
-    assert_eq!(bar(&half, 1), "\u{b7}");
+    assert_eq!(bar(&half, 1, Glyphs::Blocks), "\u{b7}");
     half[1..5].fill(range(0, Known::Nothing));
-    assert_eq!(bar(&half, 1), "?");
+    assert_eq!(bar(&half, 1, Glyphs::Blocks), "?");
     for (count, width) in [(40_000, 60), (61, 60), (1, 1), (4_000_000, 200)] {
-        let line = bar(&mixed(count), width);
+        let line = bar(&mixed(count), width, Glyphs::Blocks);
         let chars = line.chars().count();
         assert!((1..=width).contains(&chars), "{chars} of {width}");
     }
@@ -283,6 +287,7 @@ fn the_page_holds_all_tables_and_nothing_breaks_out() {
         lsn: evil.to_owned(),
         range_blocks: 32,
         tables: (1..=20).map(table).collect(),
+        unknown_tables: vec![(evil.to_owned(), 1000)],
         clean_tables: 3,
         holders: vec![Holder {
             table: evil.to_owned(),

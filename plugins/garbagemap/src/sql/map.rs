@@ -103,18 +103,19 @@ impl<'t> Maps<'t> {
 
 /// One or more ranges added up.
 #[derive(Default)]
-struct Row {
-    dead: u64,
+pub(super) struct Row {
+    pub dead: u64,
     items: u64,
     live: u64,
     /// Something is known of some range.
-    known: bool,
-    inexact: bool,
+    pub known: bool,
+    /// Something is not.
+    pub inexact: bool,
     live_unknown: bool,
 }
 
 impl Row {
-    fn add(&mut self, state: RangeState, size: u64) {
+    pub fn add(&mut self, state: RangeState, size: u64) {
         match known_part(state) {
             Some(counts) => {
                 self.known = true;

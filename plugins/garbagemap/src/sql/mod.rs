@@ -4,7 +4,10 @@
 mod base_scan;
 mod horizon;
 mod map;
+mod pictures;
 mod prune;
+mod ranges;
+mod report;
 mod status;
 mod summary;
 mod totals;

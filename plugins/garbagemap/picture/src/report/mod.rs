@@ -22,8 +22,11 @@ pub struct Report {
     pub lsn: String,
     /// Blocks per range of the map.
     pub range_blocks: u64,
-    /// Tables worth a row, most garbage first.
+    /// Tables with garbage, most first.
     pub tables: Vec<ReportTable>,
+    /// Tables without known garbage of which something is not known, largest
+    /// first: name and unknown blocks.
+    pub unknown_tables: Vec<(String, u64)>,
     /// How many tables have neither garbage nor anything unknown.
     pub clean_tables: u64,
     /// Tables whose garbage a vacuum may not remove now.
@@ -130,7 +133,8 @@ fn summary(page: &mut String, report: &Report) {
     let sum = |f: fn(&ReportTable) -> u64| report.tables.iter().map(f).sum::<u64>();
     let dead = sum(|t| t.dead.unwrap_or(0));
     let items = sum(|t| t.items.unwrap_or(0));
-    let unknown = sum(|t| t.inexact_blocks);
+    let elsewhere: u64 = report.unknown_tables.iter().map(|(_, blocks)| blocks).sum();
+    let unknown = elsewhere + sum(|t| t.inexact_blocks);
     let kept: u64 = report.holders.iter().map(|h| h.kept).sum();
     let with_garbage = report.tables.iter().filter(|t| t.dead.unwrap_or(0) > 0);
     page.push_str("<div class=\"figures\">\n");

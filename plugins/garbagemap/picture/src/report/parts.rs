@@ -1,13 +1,16 @@
 //! The sections of the page.
 
 use super::{Health, Holder, Report, ReportTable};
-use crate::text::{escape, grouped, percent, size_of_blocks};
+use crate::text::{counted, escape, grouped, percent, size_of_blocks};
 use crate::{DrawError, Size, thumbnail};
 
 const THUMBNAIL: Size = Size {
     width: 288,
     height: 96,
 };
+
+/// Tables that are unknown are named up to so many.
+const UNKNOWN_NAMED: usize = 8;
 
 /// What keeps garbage from being removed.
 pub fn holders(page: &mut String, holders: &[Holder]) {
@@ -96,10 +99,31 @@ pub fn ranking(page: &mut String, report: &Report) {
         }
         page.push_str("</tbody>\n</table>\n");
     }
+    unknown(page, &report.unknown_tables);
     page.push_str(&format!(
-        "<p class=\"under\">{} more without garbage. The map has ranges of {} blocks.</p>\n</section>\n",
+        "<p class=\"under\">{} more without garbage. The map has ranges of {}.</p>\n</section>\n",
         grouped(report.clean_tables),
-        grouped(report.range_blocks),
+        counted(report.range_blocks, "block"),
+    ));
+}
+
+/// What may hold garbage nobody knows of.
+fn unknown(page: &mut String, tables: &[(String, u64)]) {
+    if tables.is_empty() {
+        return;
+    }
+    let named = tables
+        .iter()
+        .take(UNKNOWN_NAMED)
+        .map(|(name, blocks)| format!("{} ({})", escape(name), size_of_blocks(*blocks)));
+    let mut list: Vec<String> = named.collect();
+    if let Some(more @ 1..) = tables.len().checked_sub(UNKNOWN_NAMED) {
+        list.push(format!("{} more", grouped(more as u64)));
+    }
+    page.push_str(&format!(
+        "<p>Without known garbage, but not known whole: {}. <code>garbage_base_scan</code> \
+         learns them.</p>\n",
+        list.join(", ")
     ));
 }
 
@@ -122,7 +146,7 @@ fn row(page: &mut String, rank: u32, table: &ReportTable, most: u64) {
     // In whole pixels of 120; any garbage has one.
     let length = (u128::from(dead) * 120).div_ceil(u128::from(most.max(1)));
     page.push_str(&format!(
-        "<tr><td class=\"n\">{rank}</td><td>{}</td><td class=\"n\">{}</td>\
+        "<tr><td class=\"n\">{rank}</td><td class=\"name\">{}</td><td class=\"n\">{}</td>\
          <td class=\"n\">{at_least}{}</td><td><i style=\"width:{length}px\"></i></td>\
          <td class=\"n\">{share}</td><td class=\"n\">{}</td><td class=\"n\">{unknown}</td></tr>\n",
         escape(&table.name),

@@ -149,6 +149,7 @@ const PRIVILEGES: &[(&str, &str)] = &[
     ("SELECT walker_restart()", "nnnny"),
     ("CALL garbage_prune('t')", "nnnny"),
     ("SELECT * FROM garbage_prune_progress", "nyyyy"),
+    ("SELECT * FROM garbage_counters", "nyyyy"),
 ];
 
 const ROLES: [&str; 5] = ["nobody", "monitor", "scan", "stats", "postgres"];

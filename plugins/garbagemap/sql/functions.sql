@@ -228,3 +228,24 @@ AS 'MODULE_PATHNAME', 'garbage_prune_progress_rows_wrapper';
 
 COMMENT ON FUNCTION garbage_prune_progress_rows() IS
     'implementation of the view garbage_prune_progress';
+
+CREATE FUNCTION garbage_map_counters(
+    rel oid,
+    OUT dead_by_delete bigint,
+    OUT dead_by_update bigint,
+    OUT dead_by_abort bigint,
+    OUT removed_by_pruning bigint,
+    OUT removed_by_vacuum bigint,
+    OUT hot_updates bigint,
+    OUT other_updates bigint,
+    OUT all_visible_lost bigint,
+    OUT created_per_second_5m double precision,
+    OUT removed_per_second_5m double precision,
+    OUT created_per_second_1h double precision,
+    OUT removed_per_second_1h double precision)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 1
+AS 'MODULE_PATHNAME', 'garbage_map_counters_wrapper';
+
+COMMENT ON FUNCTION garbage_map_counters(oid) IS
+    'implementation of the view garbage_counters';

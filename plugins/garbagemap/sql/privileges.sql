@@ -44,3 +44,8 @@ REVOKE ALL ON FUNCTION garbage_prune_progress_rows() FROM PUBLIC;
 REVOKE ALL ON garbage_prune_progress FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION garbage_prune_progress_rows() TO pg_stat_scan_tables, pg_read_all_stats;
 GRANT SELECT ON garbage_prune_progress TO pg_stat_scan_tables, pg_read_all_stats;
+
+REVOKE ALL ON FUNCTION garbage_map_counters(oid) FROM PUBLIC;
+REVOKE ALL ON garbage_counters FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION garbage_map_counters(oid) TO pg_stat_scan_tables, pg_read_all_stats;
+GRANT SELECT ON garbage_counters TO pg_stat_scan_tables, pg_read_all_stats;

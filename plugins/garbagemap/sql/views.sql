@@ -80,3 +80,13 @@ CREATE VIEW garbage_horizon AS
 
 COMMENT ON VIEW garbage_horizon IS
     'dead tuples a vacuum may remove now, those it may not, and who holds them back';
+
+CREATE VIEW garbage_counters AS
+    SELECT c.oid::pg_catalog.regclass AS relid, n.*
+    FROM pg_catalog.pg_class AS c
+         CROSS JOIN LATERAL garbage_map_counters(c.oid) AS n
+    WHERE c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'm', 't']::"char"[])
+      AND c.relpersistence OPERATOR(pg_catalog.=) 'p';
+
+COMMENT ON VIEW garbage_counters IS
+    'how dead tuples came and went, per table, counted once whatever crashes; and how fast';

@@ -111,8 +111,10 @@ impl Offsets {
 pub(crate) enum Event {
     /// It inserted the tuple, which is dead if it aborts.
     Insert,
-    /// It deleted (updated) the tuple, which is dead if it commits.
+    /// It deleted the tuple, which is dead if it commits.
     Delete,
+    /// It updated the tuple, which is the same but for what is counted.
+    Update,
 }
 
 /// A block's state as its page shows it. One instance is reused, so that

@@ -12,6 +12,7 @@ use walker_wal::{BlockNumber, Lsn, RelFileLocator, TransactionId};
 use crate::audit::Mismatch;
 use crate::basescan::Scans;
 use crate::block::BlockState;
+use crate::counters::Why;
 use crate::ended::{Ended, Multixacts};
 use crate::mem::{Mem, NoMemory};
 use crate::range::{Effect, Range, Shown};
@@ -81,6 +82,10 @@ pub struct Ledger<S: Sink> {
     pub(crate) youngest: TransactionId,
     /// The state that is being written.
     pub(crate) saving: Saving,
+    /// Why dead tuples come and go just now.
+    pub(crate) why: Why,
+    /// Relations whose counters are to be shown.
+    pub(crate) counted: Vec<u32>,
 }
 
 impl<S: Sink> Ledger<S> {
@@ -104,6 +109,8 @@ impl<S: Sink> Ledger<S> {
             scratch: BlockState::default(),
             youngest: 0,
             saving: Saving::default(),
+            why: Why::Learned,
+            counted: Vec::new(),
         }
     }
 
@@ -201,6 +208,7 @@ impl<S: Sink> Ledger<S> {
         }
         if delta != 0 {
             self.age_garbage(idx, delta, None);
+            self.count_change(idx, delta);
         }
         Ok(true)
     }
@@ -252,11 +260,18 @@ impl<S: Sink> Ledger<S> {
 
     /// Publish a range's counters if they changed.
     pub(crate) fn show(&mut self, idx: u32, rangeno: u32) {
-        self.show_because(idx, rangeno, None);
+        self.show_because(idx, rangeno, None, 0);
     }
 
     /// The same, after the end of a transaction: `cause`, or 0 if it aborted.
-    pub(crate) fn show_because(&mut self, idx: u32, rangeno: u32, cause: Option<TransactionId>) {
+    /// So many tuples had been updated rather than deleted.
+    pub(crate) fn show_because(
+        &mut self,
+        idx: u32,
+        rangeno: u32,
+        cause: Option<TransactionId>,
+        updated: u16,
+    ) {
         let Some(rel) = self.rels.get_mut(idx) else {
             return;
         };
@@ -271,6 +286,9 @@ impl<S: Sink> Ledger<S> {
         }
         if delta != 0 {
             self.age_garbage(idx, delta, cause);
+            if let Some(xid) = cause {
+                self.count_end(idx, delta, xid, updated);
+            }
         }
     }
 

@@ -10,6 +10,7 @@
 mod audit;
 mod basescan;
 mod block;
+mod counters;
 mod ended;
 mod feed;
 mod horizon;
@@ -33,6 +34,7 @@ mod xact;
 pub use audit::{ItemKind, Mismatch};
 pub use basescan::{BaseItem, BaseOutcome};
 pub use block::MAX_OFFSET;
+pub use counters::{Counters, RATE_PERIODS, Rates};
 pub use feed::Page;
 pub use horizon::{HORIZON_BUCKETS, HorizonBucket};
 pub use ledger::Ledger;

@@ -7,6 +7,7 @@ use walker_wal::{OffsetNumber, TransactionId};
 
 use crate::Sink;
 use crate::block::{Event, Offsets};
+use crate::counters::Why;
 use crate::ledger::{At, Ledger};
 use crate::range::Effect;
 
@@ -26,10 +27,10 @@ impl<S: Sink> Ledger<S> {
         });
     }
 
-    /// A tuple was deleted or updated.
-    pub(crate) fn delete(&mut self, at: At, off: OffsetNumber, xid: TransactionId) {
+    /// A tuple was deleted, or updated to another page.
+    pub(crate) fn delete(&mut self, at: At, off: OffsetNumber, xid: TransactionId, how: Event) {
         self.delta(at, xid, |range, b, mem| {
-            let new_group = range.add_event(b, off, xid, Event::Delete, mem)?;
+            let new_group = range.add_event(b, off, xid, how, mem)?;
             Ok(Effect {
                 new_group,
                 contradiction: false,
@@ -40,10 +41,12 @@ impl<S: Sink> Ledger<S> {
     /// A speculative insertion was taken back: the tuple is dead, whatever the
     /// transaction does.
     pub(crate) fn super_delete(&mut self, at: At, off: OffsetNumber) {
+        self.why = Why::TakenBack;
         self.delta(at, 0, |range, b, mem| {
             range.kill(b, off, mem)?;
             Ok(Effect::default())
         });
+        self.why = Why::Learned;
     }
 
     /// A tuple was locked, and its xmax now names lockers only.
@@ -63,7 +66,7 @@ impl<S: Sink> Ledger<S> {
         xid: TransactionId,
     ) {
         self.delta(at, xid, |range, b, mem| {
-            let new_group = range.add_event(b, old_off, xid, Event::Delete, mem)?;
+            let new_group = range.add_event(b, old_off, xid, Event::Update, mem)?;
             let effect = range.insert(b, new_off, Some(xid), mem)?;
             Ok(Effect {
                 new_group: new_group || effect.new_group,

@@ -72,13 +72,9 @@ impl Range {
     pub(crate) fn try_clone(&self, mem: &mut Mem) -> Result<Range, NoMemory> {
         let mut pending = Vec::new();
         pending.try_reserve_exact(self.pending.len())?;
-        for Group { xid, ins, del } in &self.pending {
-            let (ins, del) = (ins.try_clone()?, del.try_clone()?);
-            pending.push(Group {
-                xid: *xid,
-                ins,
-                del,
-            });
+        for group in &self.pending {
+            let (ins, del) = (group.ins.try_clone()?, group.del.try_clone()?);
+            pending.push(Group { ins, del, ..*group });
         }
         let copy = Range {
             known: self.known,

@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 use walker_wal::{BlockNumber, RelFileLocator};
 
 use crate::block::BlockMask;
+use crate::counters::Counted;
 use crate::horizon::Horizon;
 use crate::mem::{Boxed, MALLOC_OVERHEAD, Map, Mem, NoMemory, try_insert, try_push};
 use crate::normal::Normal;
@@ -70,10 +71,12 @@ pub(crate) struct Relation<R> {
     pub horizon: Horizon,
     /// The save that has taken it up.
     pub saved: u32,
+    /// What happened to it.
+    pub counted: Counted,
 }
 
 /// What a relation costs beside its ranges, about: slot, index, spare room.
-const RELATION_BYTES: usize = 400;
+const RELATION_BYTES: usize = 560;
 /// What a range costs beside what [`Range::heap_bytes`] counts.
 const RANGE_BYTES: usize = size_of::<Range>() + MALLOC_OVERHEAD;
 
@@ -90,6 +93,7 @@ impl<R> Relation<R> {
             mismatch_reported: false,
             horizon: Horizon::default(),
             saved: 0,
+            counted: Counted::default(),
         }
     }
 

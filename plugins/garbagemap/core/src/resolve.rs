@@ -57,10 +57,10 @@ impl<S: Sink> Ledger<S> {
                 continue;
             };
             self.saving.changed(range, touch.rel, touch.rangeno);
-            if range.resolve(xid, outcome, &mut self.mem).is_err() {
+            let Ok(updated) = range.resolve(xid, outcome, &mut self.mem) else {
                 self.degrade(touch.rel);
                 continue;
-            }
+            };
             if outcome == Outcome::Unknown {
                 self.give_up_held(touch.rel, touch.rangeno);
             }
@@ -69,7 +69,7 @@ impl<S: Sink> Ledger<S> {
                 Outcome::Aborted => Some(0),
                 Outcome::Unknown => None,
             };
-            self.show_because(touch.rel, touch.rangeno, cause);
+            self.show_because(touch.rel, touch.rangeno, cause, updated);
         }
     }
 }

@@ -44,6 +44,16 @@ pub trait Sink {
     fn publish_bucket(&mut self, rel: Self::Rel, index: usize, bucket: crate::HorizonBucket) {
         let _ = (rel, index, bucket);
     }
+    /// Show what happened to the relation; nothing did to that of a place that
+    /// was just opened.
+    fn publish_counters(
+        &mut self,
+        rel: Self::Rel,
+        counters: &crate::Counters,
+        rates: &crate::Rates,
+    ) {
+        let _ = (rel, counters, rates);
+    }
     /// Forget the relation.
     fn close(&mut self, rel: Self::Rel);
 }

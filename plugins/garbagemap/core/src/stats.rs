@@ -127,7 +127,7 @@ impl<S: Sink> Ledger<S> {
             ] {
                 let set = match event {
                     Event::Insert => &group.ins,
-                    Event::Delete => &group.del,
+                    Event::Delete | Event::Update => &group.del,
                 };
                 list.extend(Range::offsets(set, b).iter().map(|off| (off, group.xid)));
             }

@@ -147,6 +147,9 @@ impl Plugin for GarbageMap {
 
     fn poll(&mut self, lsn: Lsn) -> Result<(), PluginError> {
         self.ledger.advance(lsn);
+        // SAFETY: reads the clock.
+        self.ledger
+            .show_counters(unsafe { pg_sys::GetCurrentTimestamp() });
         self.scans.serve(&mut self.ledger, lsn);
         for mismatch in self.ledger.take_mismatches() {
             self.warn(&format!(

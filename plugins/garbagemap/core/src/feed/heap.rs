@@ -5,7 +5,9 @@
 //! where no image took their place.
 
 use walker_wal::heap::{
-    HeapRecord, XLH_DELETE_IS_SUPER, XLHL_XMAX_IS_MULTI, XLHL_XMAX_LOCK_ONLY, XlHeapLock,
+    HeapRecord, XLH_DELETE_ALL_VISIBLE_CLEARED, XLH_DELETE_IS_SUPER,
+    XLH_INSERT_ALL_VISIBLE_CLEARED, XLH_UPDATE_NEW_ALL_VISIBLE_CLEARED,
+    XLH_UPDATE_OLD_ALL_VISIBLE_CLEARED, XLHL_XMAX_IS_MULTI, XLHL_XMAX_LOCK_ONLY, XlHeapLock,
 };
 use walker_wal::heap2::{Heap2Record, PruneReason, XlHeapMultiInsert, XlHeapPrune, XlHeapVacuum};
 use walker_wal::heap2::{XLHP_HAS_DEAD_ITEMS, XLHP_HAS_NOW_UNUSED_ITEMS, XLHP_HAS_REDIRECTIONS};
@@ -14,10 +16,13 @@ use walker_wal::{heap, heap2};
 
 use super::{Server, at};
 use crate::audit::Expect;
-use crate::block::{MAX_OFFSET, Offsets};
+use crate::block::{Event, MAX_OFFSET, Offsets};
+use crate::counters::Why;
 use crate::ledger::Ledger;
 use crate::{Sink, xact};
 
+const UPDATE_VISIBLE_CLEARED: u8 =
+    XLH_UPDATE_OLD_ALL_VISIBLE_CLEARED | XLH_UPDATE_NEW_ALL_VISIBLE_CLEARED;
 /// Flags of a pruning record with details about line pointers.
 const DETAILS: u8 = XLHP_HAS_REDIRECTIONS | XLHP_HAS_DEAD_ITEMS | XLHP_HAS_NOW_UNUSED_ITEMS;
 
@@ -40,6 +45,7 @@ impl<S: Sink> Ledger<S> {
                     self.init_page(at(rec, block));
                 }
                 self.insert(at(rec, block), off, xid);
+                self.count_visible_lost(block, insert.flags & XLH_INSERT_ALL_VISIBLE_CLEARED);
                 self.apply_image(rec, block, Expect::Exact, server)
             }
             HeapRecord::Delete(delete) => {
@@ -50,8 +56,9 @@ impl<S: Sink> Ledger<S> {
                 } else {
                     // The record's xmax may be a multixact; its transaction is
                     // the one that deletes.
-                    self.delete(at(rec, block), off, writer(rec)?);
+                    self.delete(at(rec, block), off, writer(rec)?, Event::Delete);
                 }
+                self.count_visible_lost(block, delete.flags & XLH_DELETE_ALL_VISIBLE_CLEARED);
                 self.apply_image(rec, block, Expect::Exact, server)
             }
             HeapRecord::Update(update) => {
@@ -61,12 +68,18 @@ impl<S: Sink> Ledger<S> {
                 if update.other_old_block.is_none() {
                     self.update(at(rec, new), old_off, new_off, xid);
                 } else {
-                    self.delete(at(rec, old), old_off, xid);
+                    self.delete(at(rec, old), old_off, xid, Event::Update);
                     if update.init_page {
                         self.init_page(at(rec, new));
                     }
                     self.insert(at(rec, new), new_off, Some(xid));
                 }
+                let lost = update.flags & UPDATE_VISIBLE_CLEARED;
+                self.count_in(new.locator, |c| {
+                    c.hot_updates += u64::from(update.hot);
+                    c.other_updates += u64::from(!update.hot);
+                    c.visible_lost += u64::from(lost.count_ones());
+                });
                 let result = self.apply_image(rec, new, Expect::Exact, server);
                 match &update.other_old_block {
                     Some(old) => self
@@ -155,10 +168,26 @@ impl<S: Sink> Ledger<S> {
             };
             self.insert(at(rec, block), off, xid);
         }
+        self.count_visible_lost(block, multi.flags & XLH_INSERT_ALL_VISIBLE_CLEARED);
         self.apply_image(rec, block, Expect::Exact, server)
     }
 
     fn apply_prune<R: Record + ?Sized>(
+        &mut self,
+        rec: &R,
+        prune: &XlHeapPrune<'_>,
+        server: &mut Server<'_>,
+    ) -> Result<(), WalError> {
+        self.why = match prune.reason {
+            PruneReason::Any | PruneReason::OnAccess => Why::Pruned,
+            PruneReason::VacuumScan | PruneReason::VacuumCleanup => Why::Vacuumed,
+        };
+        let result = self.apply_pruning(rec, prune, server);
+        self.why = Why::Learned;
+        result
+    }
+
+    fn apply_pruning<R: Record + ?Sized>(
         &mut self,
         rec: &R,
         prune: &XlHeapPrune<'_>,
@@ -199,6 +228,13 @@ impl<S: Sink> Ledger<S> {
         };
         self.need_image(block, expect)?;
         self.apply_image(rec, block, expect, server)
+    }
+
+    #[inline]
+    fn count_visible_lost(&mut self, block: &Block<'_>, cleared: u8) {
+        if cleared != 0 {
+            self.count_in(block.locator, |c| c.visible_lost += 1);
+        }
     }
 
     /// What the record does not say, an image must show.

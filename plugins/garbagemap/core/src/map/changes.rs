@@ -1,10 +1,11 @@
 //! What the ledger asks of the map, on top of the writer's chains and
 //! directory.
 
+use super::counted;
 use super::layout::*;
 use super::word::{Place, pack, place_of};
 use super::writer::{Entry, MapWriter, RelHandle, begin, end};
-use crate::{HORIZON_BUCKETS, HorizonBucket, RangeCounts, Sink};
+use crate::{Counters, HORIZON_BUCKETS, HorizonBucket, RangeCounts, Rates, Sink};
 use std::sync::atomic::Ordering::Relaxed;
 use walker_wal::{BlockNumber, RelFileLocator};
 
@@ -87,6 +88,17 @@ impl Sink for MapWriter<'_> {
             let word = u64::from(bucket.xid) << 32 | u64::from(bucket.count);
             self.field(rel.entry, E_HORIZON + index)
                 .store(word, Relaxed);
+        }
+    }
+
+    fn publish_counters(&mut self, rel: RelHandle, counters: &Counters, rates: &Rates) {
+        if self.live(rel).is_none() {
+            return;
+        }
+        let words = counted::words(counters).into_iter();
+        let words = words.chain(counted::rate_words(rates));
+        for (i, word) in words.enumerate() {
+            self.field(rel.entry, E_COUNTERS + i).store(word, Relaxed);
         }
     }
 

@@ -16,10 +16,11 @@
 //! The layout follows from the area's length alone, so a reader needs to trust
 //! no offset it finds in shared memory.
 
+use super::counted::{COUNTERS, RATE_WORDS};
 use walker_wal::RelFileLocator;
 
 /// `"gbgmap"` and the layout's version.
-pub(super) const MAGIC: u64 = 0x6762_676D_6170_0002;
+pub(super) const MAGIC: u64 = 0x6762_676D_6170_0003;
 
 pub(super) const H_MAGIC: usize = 0;
 /// Odd while the area is being formatted; grows with each format.
@@ -38,7 +39,7 @@ pub(super) const STATUS_AT: usize = 16;
 pub(super) const STATUS_WORDS: usize = 47;
 const HEADER_WORDS: usize = STATUS_AT + 1 + STATUS_WORDS;
 
-pub(super) const ENTRY_WORDS: usize = 32;
+pub(super) const ENTRY_WORDS: usize = 48;
 pub(super) const E_SEQ: usize = 0;
 /// Tablespace in the upper half, database in the lower.
 pub(super) const E_SPC_DB: usize = 1;
@@ -54,7 +55,10 @@ pub(super) const INLINE_RANGES: u32 = 8;
 /// The relation's garbage by age: transaction in the upper half, count in the
 /// lower.
 pub(super) const E_HORIZON: usize = E_INLINE + INLINE_RANGES as usize;
-const _: () = assert!(E_HORIZON + crate::HORIZON_BUCKETS == ENTRY_WORDS);
+/// What happened to the relation: its counters, and then its rates.
+pub(super) const E_COUNTERS: usize = E_HORIZON + crate::HORIZON_BUCKETS;
+pub(super) const E_RATES: usize = E_COUNTERS + COUNTERS;
+const _: () = assert!(E_RATES + RATE_WORDS <= ENTRY_WORDS);
 
 pub(super) const FLAG_USED: u32 = 1;
 pub(super) const FLAG_OVERFLOWED: u32 = 2;
@@ -67,7 +71,7 @@ pub(super) const PAGE_RANGES: u32 = PAGE_WORDS as u32 - 1;
 const MIN_DIR: usize = 4;
 
 /// The smallest area that holds a map at all.
-pub const MIN_WORDS: usize = HEADER_WORDS + 4 * MIN_DIR * (1 + ENTRY_WORDS / 2);
+pub const MIN_WORDS: usize = HEADER_WORDS + 3 * MIN_DIR * (1 + ENTRY_WORDS / 2);
 
 /// Where the parts begin and how many there are of each.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,15 +87,15 @@ pub(super) struct Layout {
 impl Layout {
     /// The layout of an area of `words` words, `None` if that is too small.
     ///
-    /// A quarter is for directory and entries, rounded down to a power of two:
-    /// with 48 MB these are 32 thousand relations, and pages for 200 million
+    /// A third is for directory and entries, rounded down to a power of two:
+    /// with 48 MB these are 32 thousand relations, and pages for 140 million
     /// blocks.
     pub fn of(words: usize) -> Option<Layout> {
         if words < MIN_WORDS {
             return None;
         }
         let per_slot = 1 + ENTRY_WORDS / 2;
-        let wanted = (words - HEADER_WORDS) / 4 / per_slot;
+        let wanted = (words - HEADER_WORDS) / 3 / per_slot;
         let dir_slots = 1usize << wanted.clamp(MIN_DIR, 1 << 24).ilog2();
         let entries_at = HEADER_WORDS + dir_slots;
         let pages_at = entries_at + dir_slots / 2 * ENTRY_WORDS;

@@ -22,6 +22,7 @@
 //! moment between the beginning and the end of the read.
 
 mod changes;
+mod counted;
 mod layout;
 mod published;
 mod reader;

@@ -1,9 +1,10 @@
 //! Any process that reads the map: the ranges of one relation.
 
-use super::layout::E_HORIZON;
+use super::counted;
+use super::layout::{E_COUNTERS, E_HORIZON};
 use super::published::Published;
 use super::reader::MapReader;
-use crate::{HORIZON_BUCKETS, HorizonBucket, RangeCounts};
+use crate::{Counters, HORIZON_BUCKETS, HorizonBucket, RangeCounts, Rates};
 use std::sync::atomic::Ordering::Relaxed;
 use walker_wal::{BlockNumber, RelFileLocator};
 
@@ -114,6 +115,15 @@ impl<'r> RelationMap<'r> {
         self.reader
             .unchanged(self.entry, self.seq)
             .then_some(buckets)
+    }
+
+    /// What happened to the relation; `None` if it is gone. Each counter is
+    /// right, together they may be of two moments.
+    pub fn counters(&self) -> Option<(Counters, Rates)> {
+        let MapReader { area, layout, .. } = self.reader;
+        let word = |i: usize| area[layout.entry_word(self.entry, E_COUNTERS + i)].load(Relaxed);
+        let found = counted::read(std::array::from_fn(word));
+        self.reader.unchanged(self.entry, self.seq).then_some(found)
     }
 
     /// The ranges of a relation of `blocks` blocks added up.

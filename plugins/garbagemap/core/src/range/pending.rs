@@ -13,13 +13,16 @@ pub(crate) struct Group {
     pub xid: TransactionId,
     pub ins: PosSet,
     pub del: PosSet,
+    /// How many of the deletions were updates, about: what is taken out of
+    /// `del` does not tell.
+    pub updated: u16,
 }
 
 impl Group {
     pub(crate) fn set(&mut self, event: Event) -> &mut PosSet {
         match event {
             Event::Insert => &mut self.ins,
-            Event::Delete => &mut self.del,
+            Event::Delete | Event::Update => &mut self.del,
         }
     }
 
@@ -53,13 +56,18 @@ impl Range {
                         xid,
                         ins: PosSet::new(),
                         del: PosSet::new(),
+                        updated: 0,
                     },
                 );
                 mem.changed(before, pending_bytes(&self.pending));
                 (at, true)
             }
         };
-        with(self.pending[at].set(event), mem, |set| set.insert(pos))?;
+        let group = &mut self.pending[at];
+        with(group.set(event), mem, |set| set.insert(pos))?;
+        if event == Event::Update {
+            group.updated = group.updated.saturating_add(1);
+        }
         Ok(new)
     }
 
@@ -72,18 +80,21 @@ impl Range {
         }
     }
 
-    /// A transaction has ended. After an error the range is not to be used.
+    /// A transaction has ended; how many of its deletions were updates. After
+    /// an error the range is not to be used.
     pub(crate) fn resolve(
         &mut self,
         xid: TransactionId,
         outcome: Outcome,
         mem: &mut Mem,
-    ) -> Result<(), NoMemory> {
+    ) -> Result<u16, NoMemory> {
         let Ok(at) = self.find_group(xid) else {
-            return Ok(());
+            return Ok(0);
         };
         let before = pending_bytes(&self.pending);
-        let Group { ins, del, .. } = self.pending.remove(at);
+        let Group {
+            ins, del, updated, ..
+        } = self.pending.remove(at);
         if self.pending.is_empty() && self.pending.capacity() > 2 {
             self.pending = Vec::new();
         }
@@ -96,17 +107,18 @@ impl Range {
                 for pos in ins.iter().chain(del.iter()) {
                     self.forget_block((pos / MAX_OFFSET) as u8, mem);
                 }
-                return Ok(());
+                return Ok(0);
             }
         };
         if now_dead.len() <= 8 {
-            return now_dead
+            now_dead
                 .iter()
-                .try_for_each(|pos| self.insert_dead(pos, mem));
+                .try_for_each(|pos| self.insert_dead(pos, mem))?;
+        } else {
+            with(&mut self.dead, mem, |dead| dead.absorb(now_dead))?;
+            self.recount_garbage_blocks();
         }
-        with(&mut self.dead, mem, |dead| dead.absorb(now_dead))?;
-        self.recount_garbage_blocks();
-        Ok(())
+        Ok(updated)
     }
 
     /// The offsets of a block some transaction has yet to decide about.

@@ -116,13 +116,20 @@ impl<S: Sink> Ledger<S> {
                 locator,
                 known_from,
                 last_touch,
+                counters,
             } => {
+                if !counters.plausible() {
+                    return corrupt("counters");
+                }
                 let idx = self.rels.find(locator);
                 if let Some((idx, rel)) = idx.and_then(|i| Some((i, self.rels.get_mut(i)?))) {
                     rel.last_touch = last_touch;
                     rel.known_from = known_from;
+                    rel.counted.counters = counters;
+                    rel.counted.reckoned = (counters.created(), counters.removed());
                     place.kept.try_reserve(1).map_err(NoMemory::from)?;
                     place.kept.insert(idx);
+                    self.show_counters_of(idx);
                 }
             }
             Item::Range {
@@ -140,7 +147,12 @@ impl<S: Sink> Ledger<S> {
                 place.rangeno = Some(rangeno);
                 self.enforce_limit();
             }
-            Item::Group { xid, ins, del } => {
+            Item::Group {
+                xid,
+                ins,
+                del,
+                updated,
+            } => {
                 let (Some(idx), Some(rangeno)) = (place.rel, place.rangeno) else {
                     return corrupt("place of a group");
                 };
@@ -149,7 +161,13 @@ impl<S: Sink> Ledger<S> {
                 else {
                     return corrupt("set");
                 };
-                self.load_group(idx, rangeno, Group { xid, ins, del })?;
+                let group = Group {
+                    xid,
+                    ins,
+                    del,
+                    updated,
+                };
+                self.load_group(idx, rangeno, group)?;
                 self.enforce_limit();
             }
             Item::Ended { xid, committed } => self.ended.record(xid, committed),

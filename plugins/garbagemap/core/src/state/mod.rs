@@ -22,10 +22,11 @@ pub(crate) use save::Saving;
 use serde::{Deserialize, Serialize};
 use walker_wal::{BlockNumber, RelFileLocator, TransactionId};
 
+use crate::Counters;
 use crate::mem::NoMemory;
 
 const MAGIC: u32 = 0x6762_6c67;
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Bytes of a frame at most. The largest item, a range of 128 blocks full of
 /// garbage, needs a third of it.
@@ -61,6 +62,7 @@ enum Item<'a> {
         xid: TransactionId,
         ins: &'a [u8],
         del: &'a [u8],
+        updated: u16,
     },
     Ended {
         xid: TransactionId,
@@ -75,6 +77,7 @@ enum Item<'a> {
         locator: RelFileLocator,
         known_from: Option<BlockNumber>,
         last_touch: u64,
+        counters: Counters,
     },
     /// The last one: how many there were before.
     End {

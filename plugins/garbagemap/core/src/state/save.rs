@@ -148,6 +148,7 @@ impl Saving {
                 xid: group.xid,
                 ins: &ins,
                 del: &del,
+                updated: group.updated,
             };
             self.put(to, &item)?;
         }
@@ -241,6 +242,7 @@ impl<S: Sink> Ledger<S> {
                 locator: rel.locator,
                 known_from: rel.known_from,
                 last_touch: rel.last_touch,
+                counters: rel.counted.counters,
             };
             saving.put(to, &kept)?;
         }

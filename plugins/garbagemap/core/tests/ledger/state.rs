@@ -45,11 +45,14 @@ fn kept(stats: Stats) -> Stats {
 
 #[test]
 fn comes_back() {
-    let (world, state) = world();
+    let (mut world, state) = world();
     let mut loaded = ledger();
     loaded.load(&mut state.as_slice()).unwrap();
+    world.ledger.show_counters(1);
+    loaded.show_counters(2);
     assert!(world.ledger.stats().pending_transactions > 0);
     assert_eq!(kept(loaded.stats()), kept(world.ledger.stats()));
+    let mut counted = 0;
     for (&rel, pages) in &world.server.rels {
         for blkno in 0..pages.len() as u32 + 5 {
             assert_eq!(loaded.block(rel, blkno), world.ledger.block(rel, blkno));
@@ -60,7 +63,10 @@ fn comes_back() {
             continue;
         };
         assert_eq!((a.known_from, &a.ranges), (b.known_from, &b.ranges));
+        assert_eq!(a.counters, b.counters);
+        counted += a.counters.created() + a.counters.removed();
     }
+    assert!(counted > 0, "nothing was counted");
     loaded.mark_all_unknown();
     assert_eq!(
         loaded.stats().memory_used,

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use garbagemap_core::{RangeCounts, Sink};
+use garbagemap_core::{Counters, RangeCounts, Rates, Sink};
 use walker_wal::{BlockNumber, RelFileLocator};
 
 #[derive(Default, Debug)]
 pub struct Shown {
     pub known_from: Option<BlockNumber>,
     pub ranges: BTreeMap<u32, RangeCounts>,
+    pub counters: Counters,
 }
 
 #[derive(Default)]
@@ -55,6 +56,10 @@ impl Sink for TestSink {
             .unwrap()
             .ranges
             .split_off(&first_rangeno);
+    }
+
+    fn publish_counters(&mut self, rel: u32, counters: &Counters, _: &Rates) {
+        self.rels.get_mut(&rel).unwrap().counters = *counters;
     }
 
     fn close(&mut self, rel: u32) {

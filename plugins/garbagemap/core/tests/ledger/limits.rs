@@ -373,3 +373,65 @@ fn the_shared_map_shows_the_ledger() {
     ledger.mark_all_unknown();
     assert!(totals(100).is_none());
 }
+
+/// A ledger near its limit is written in slices while it changes.
+#[test]
+#[ignore = "takes long without optimisation; prints figures"]
+fn a_large_state_in_slices() {
+    let config = Config {
+        max_memory: 256 << 20,
+        ..Config::default()
+    };
+    let mut ledger = Ledger::new(config, TestSink::default());
+    apply(&mut ledger, &create(1, 90));
+    let (mut lsn, mut blocks) = (100, 0);
+    while ledger.stats().memory_used < 240 << 20 {
+        apply(&mut ledger, &fill(rel(1), blocks, 20, lsn));
+        // Scattered: no two blocks alike.
+        for n in 0..6 {
+            let off = (blocks * (n + 3) + n * 7) % 20 + 1;
+            apply(
+                &mut ledger,
+                &delete(rel(1), blocks, off as u16, 800, lsn + 8),
+            );
+        }
+        (lsn, blocks) = (lsn + 16, blocks + 1);
+    }
+    apply(&mut ledger, &end(800, true, lsn));
+    let (mut state, mut slices, mut longest) = (Vec::new(), 0, 0.0f64);
+    let begin = std::time::Instant::now();
+    ledger.begin_save().unwrap();
+    loop {
+        let slice = std::time::Instant::now();
+        let ready = ledger.save_slice(&mut state, 256 << 10).unwrap();
+        if ready {
+            ledger.finish_save(&mut state).unwrap();
+        }
+        longest = longest.max(slice.elapsed().as_secs_f64());
+        slices += 1;
+        if ready {
+            break;
+        }
+        // Meanwhile the server goes on.
+        for n in 0..300u32 {
+            let blkno = n.wrapping_mul(2_654_435_761).wrapping_add(slices) % blocks;
+            apply(&mut ledger, &delete(rel(1), blkno, 1, 900 + slices, lsn));
+            lsn += 8;
+        }
+        apply(&mut ledger, &end(900 + slices, true, lsn));
+    }
+    eprintln!(
+        "{} MB of ledger, {blocks} blocks: {} MB of state in {slices} slices, {:.0} ms, longest {:.1} ms",
+        ledger.stats().memory_used >> 20,
+        state.len() >> 20,
+        begin.elapsed().as_secs_f64() * 1e3,
+        longest * 1e3
+    );
+    let mut loaded = Ledger::new(config, TestSink::default());
+    let begin = std::time::Instant::now();
+    loaded.load(&mut state.as_slice()).unwrap();
+    eprintln!("loaded in {:.0} ms", begin.elapsed().as_secs_f64() * 1e3);
+    assert_eq!(loaded.stats().dead_tuples, ledger.stats().dead_tuples);
+    assert_eq!(loaded.stats().blocks_known, ledger.stats().blocks_known);
+    assert!(slices > 50);
+}

@@ -150,6 +150,7 @@ const PRIVILEGES: &[(&str, &str)] = &[
     ("CALL garbage_prune('t')", "nnnny"),
     ("SELECT * FROM garbage_prune_progress", "nyyyy"),
     ("SELECT * FROM garbage_counters", "nyyyy"),
+    ("SELECT * FROM garbage_candidates", "nyyyy"),
 ];
 
 const ROLES: [&str; 5] = ["nobody", "monitor", "scan", "stats", "postgres"];

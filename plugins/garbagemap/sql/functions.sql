@@ -249,3 +249,28 @@ AS 'MODULE_PATHNAME', 'garbage_map_counters_wrapper';
 
 COMMENT ON FUNCTION garbage_map_counters(oid) IS
     'implementation of the view garbage_counters';
+
+CREATE FUNCTION garbage_map_facts(
+    rel oid,
+    OUT blocks bigint,
+    OUT n_tuples bigint,
+    OUT n_dead_tuples bigint,
+    OUT n_dead_items bigint,
+    OUT known_share double precision,
+    OUT share_in_1_percent double precision,
+    OUT share_in_5_percent double precision,
+    OUT share_in_20_percent double precision,
+    OUT ranges bigint,
+    OUT prune_ranges bigint,
+    OUT prune_min_dead bigint,
+    OUT pages_to_vacuum bigint,
+    OUT tuple_bytes bigint,
+    OUT analyzed boolean,
+    OUT tail_blocks bigint,
+    OUT tail_tuples bigint)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 1
+AS 'MODULE_PATHNAME', 'garbage_map_facts_wrapper';
+
+COMMENT ON FUNCTION garbage_map_facts(oid) IS
+    'implementation of the view garbage_candidates';

@@ -29,6 +29,11 @@ extension_sql_file!("../sql/guard.sql", name = "guard", bootstrap);
 extension_sql_file!("../sql/functions.sql", name = "functions");
 extension_sql_file!("../sql/views.sql", name = "views", requires = ["functions"]);
 extension_sql_file!(
+    "../sql/candidates.sql",
+    name = "candidates",
+    requires = ["views"]
+);
+extension_sql_file!(
     "../sql/pictures.sql",
     name = "pictures",
     requires = ["privileges"]

@@ -1,0 +1,255 @@
+//! What to do: each recommendation in the situation it is for, not in the
+//! opposite one, and following it helps.
+
+use walker_tests::walker::plain;
+use walker_tests::{Cluster, Session};
+
+/// Autovacuum is on and does not come.
+const CONF: &str = "autovacuum_naptime = '20 d'\nmaintenance_work_mem = '64 MB'";
+
+/// The default.
+const PLAIN: &str = "fillfactor = 100";
+
+/// 60 rows a page; 400 pages, or 2,000 of seven rows.
+fn fill(cluster: &Cluster, table: &str, options: &str, wide: bool) {
+    let (rows, length) = if wide { (14_000, 1_000) } else { (24_000, 90) };
+    for sql in [
+        format!("CREATE TABLE {table} (a int PRIMARY KEY, b int, pad text) WITH ({options})"),
+        format!("ALTER TABLE {table} ALTER pad SET STORAGE plain"),
+        format!(
+            "INSERT INTO {table} SELECT g, g, repeat('x', {length})
+             FROM generate_series(1, {rows}) AS g"
+        ),
+        format!("VACUUM (ANALYZE) {table}"),
+    ] {
+        cluster.safe_psql("postgres", &sql);
+    }
+}
+
+fn cell(cluster: &Cluster, table: &str, column: &str) -> String {
+    cluster.walker_wait();
+    let sql = format!("SELECT {column} FROM garbage_candidates WHERE relid = '{table}'::regclass");
+    cluster.safe_psql("postgres", &sql)
+}
+
+fn number(cluster: &Cluster, table: &str, column: &str) -> f64 {
+    let printed = cell(cluster, table, column);
+    printed
+        .parse()
+        .unwrap_or_else(|_| panic!("{column} of {table} is \"{printed}\""))
+}
+
+fn expect(cluster: &Cluster, table: &str, code: &str, words: &[&str]) {
+    let found = cell(cluster, table, "recommendation");
+    let reason = cell(cluster, table, "reason");
+    assert_eq!(found, code, "{table}: {reason}");
+    for word in words {
+        assert!(reason.contains(word), "{table}: no \"{word}\" in: {reason}");
+    }
+}
+
+/// Do what is recommended.
+fn follow(cluster: &Cluster, table: &str) {
+    let command = cell(cluster, table, "command");
+    cluster.safe_psql("postgres", &command);
+}
+
+const SLOW: &str = "autovacuum_vacuum_scale_factor = 0.9";
+
+#[test]
+fn prune_what_is_close_together() {
+    if plain() {
+        return;
+    }
+    let cluster = Cluster::with_walker("prune", &[], CONF);
+    for table in ["clean", "near", "far", "held"] {
+        fill(&cluster, table, SLOW, false);
+    }
+    expect(&cluster, "clean", "nothing", &["no garbage"]);
+    cluster.safe_psql("postgres", "DELETE FROM near WHERE a BETWEEN 6001 AND 9000");
+    cluster.safe_psql("postgres", "DELETE FROM far WHERE a % 8 = 0");
+    expect(&cluster, "near", "prune", &["3000 dead tuples", "100%"]);
+    expect(&cluster, "far", "nothing", &["too far apart"]);
+    // The numbers are those of a scan, and how well they are known.
+    let scan = "SELECT dead_tuple_len FROM pgstattuple('near')";
+    if cluster.server.has_contrib("pgstattuple") {
+        let bytes: f64 = cluster.safe_psql("postgres", scan).parse().expect("bytes");
+        let reckoned = number(&cluster, "near", "dead_bytes");
+        assert!(
+            (reckoned / bytes - 1.0).abs() < 0.1,
+            "{reckoned} for {bytes}"
+        );
+    }
+    assert_eq!(cell(&cluster, "near", "dead_bytes_quality"), "good");
+    let near = number(&cluster, "near", "share_in_20_percent");
+    let far = number(&cluster, "far", "share_in_20_percent");
+    assert!(near > 0.99 && far < 0.3, "{near} {far}");
+    let one = number(&cluster, "near", "share_in_1_percent");
+    let five = number(&cluster, "near", "share_in_5_percent");
+    assert!(
+        one > 0.3 && one <= five && five <= near,
+        "{one} {five} {near}"
+    );
+    let pages = number(&cluster, "near", "pages_to_vacuum");
+    assert!((48.0..=60.0).contains(&pages), "{pages} pages");
+
+    follow(&cluster, "near");
+    expect(
+        &cluster,
+        "near",
+        "nothing",
+        &["0 dead tuples and 3000 dead line pointers"],
+    );
+
+    // What may not go is not to be pruned.
+    let mut old = Session::open(&cluster, "postgres");
+    old.safe("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    old.safe("SELECT count(*) FROM clean");
+    cluster.safe_psql("postgres", "DELETE FROM held WHERE a BETWEEN 6001 AND 9000");
+    expect(&cluster, "held", "nothing", &["may not go yet"]);
+    old.safe("COMMIT");
+    expect(&cluster, "held", "prune", &[]);
+}
+
+#[test]
+fn vacuum_what_autovacuum_would() {
+    if plain() {
+        return;
+    }
+    let cluster = Cluster::with_walker("vacuum", &[], CONF);
+    fill(&cluster, "due", PLAIN, false);
+    fill(&cluster, "lazy", SLOW, false);
+    fill(&cluster, "off", "autovacuum_enabled = off", false);
+    for table in ["due", "lazy", "off"] {
+        cluster.safe_psql("postgres", &format!("DELETE FROM {table} WHERE a % 3 = 0"));
+    }
+    // 50 + 0.2 * 24,000.
+    assert_eq!(cell(&cluster, "due", "autovacuum_threshold"), "4850");
+    assert_eq!(cell(&cluster, "lazy", "autovacuum_threshold"), "21650");
+    expect(
+        &cluster,
+        "due",
+        "vacuum",
+        &["8000 dead tuples", "threshold of 4850", "pages"],
+    );
+    expect(&cluster, "lazy", "nothing", &["threshold of 21650"]);
+    expect(&cluster, "off", "vacuum", &["autovacuum is off"]);
+    assert_eq!(cell(&cluster, "due", "autovacuum_in"), "00:00:00");
+    assert_eq!(cell(&cluster, "off", "autovacuum_in"), "");
+    // 8,000 in some seconds: the rest comes within the hour.
+    let soon = "autovacuum_in BETWEEN '1 s' AND '1 h', created_per_second_5m > 10";
+    assert_eq!(cell(&cluster, "lazy", soon), "t|t");
+    follow(&cluster, "due");
+    expect(&cluster, "due", "nothing", &["no garbage"]);
+
+    // Line pointers that pruning has left are VACUUM's.
+    cluster.safe_psql("postgres", "DELETE FROM due WHERE a % 3 = 1");
+    cluster.walker_wait();
+    cluster.safe_psql("postgres", "CALL garbage_prune('due')");
+    expect(
+        &cluster,
+        "due",
+        "vacuum",
+        &["0 dead tuples", "8000 dead line pointers"],
+    );
+    follow(&cluster, "due");
+    expect(&cluster, "due", "nothing", &[]);
+}
+
+#[test]
+fn release_what_is_held() {
+    if plain() {
+        return;
+    }
+    let cluster = Cluster::with_walker("release", &[], CONF);
+    fill(&cluster, "t", PLAIN, false);
+    cluster.safe_psql("postgres", "CREATE TABLE other (a int)");
+    let mut session = Session::open(&cluster, "postgres");
+    session.safe("BEGIN");
+    session.safe("INSERT INTO other VALUES (1)");
+    session.safe("PREPARE TRANSACTION 'forgotten'");
+    cluster.safe_psql("postgres", "DELETE FROM t WHERE a % 3 = 0");
+    expect(
+        &cluster,
+        "t",
+        "release",
+        &["8000 of 8000", "prepared transaction forgotten"],
+    );
+    assert_eq!(
+        cell(&cluster, "t", "command"),
+        "ROLLBACK PREPARED 'forgotten'"
+    );
+    follow(&cluster, "t");
+    expect(&cluster, "t", "vacuum", &[]);
+
+    session.safe("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    session.safe("SELECT count(*) FROM other");
+    cluster.safe_psql("postgres", "VACUUM t");
+    cluster.safe_psql("postgres", "DELETE FROM t WHERE a % 3 = 1");
+    let pid = session.pid.to_string();
+    expect(&cluster, "t", "release", &["backend", &pid]);
+    follow(&cluster, "t");
+    let gone = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}");
+    cluster.poll_query_until("postgres", &gone, "0");
+    expect(&cluster, "t", "vacuum", &[]);
+}
+
+#[test]
+fn rewrite_what_cannot_shrink() {
+    if plain() {
+        return;
+    }
+    let cluster = Cluster::with_walker("rewrite", &[], CONF);
+    for table in ["pinned", "empty", "dense"] {
+        fill(&cluster, table, "vacuum_truncate = off", true);
+    }
+    cluster.safe_psql(
+        "postgres",
+        "DELETE FROM pinned WHERE a BETWEEN 2001 AND 13950",
+    );
+    cluster.safe_psql("postgres", "DELETE FROM empty WHERE a > 2000");
+    cluster.safe_psql("postgres", "DELETE FROM dense WHERE a > 9000");
+    for table in ["pinned", "empty", "dense"] {
+        expect(&cluster, table, "vacuum", &["past autovacuum's threshold"]);
+        follow(&cluster, table);
+    }
+    expect(
+        &cluster,
+        "pinned",
+        "rewrite",
+        &["hold 50 of them", "VACUUM FULL locks"],
+    );
+    expect(&cluster, "empty", "vacuum", &["hold no live tuple"]);
+    expect(&cluster, "dense", "nothing", &[]);
+    let blocks = |table: &str| number(&cluster, table, "blocks");
+    let before = blocks("pinned");
+    follow(&cluster, "pinned");
+    assert!(blocks("pinned") < before / 5.0);
+    cluster.safe_psql("postgres", "ALTER TABLE empty RESET (vacuum_truncate)");
+    follow(&cluster, "empty");
+    assert!(blocks("empty") < before / 5.0, "{}", blocks("empty"));
+    for table in ["pinned", "empty"] {
+        expect(&cluster, table, "nothing", &[]);
+    }
+    // The worst come first, and nobody is told to do what catalogs forbid.
+    let order = "SELECT bool_and(recommendation = 'nothing' OR before IS DISTINCT FROM 'nothing')
+        FROM (SELECT recommendation, lag(recommendation) OVER () AS before
+              FROM garbage_candidates) AS q";
+    assert_eq!(cluster.safe_psql("postgres", order), "t");
+}
+
+#[test]
+fn too_little_is_known() {
+    if plain() {
+        return;
+    }
+    let cluster = Cluster::with_walker("unknown", &[], CONF);
+    fill(&cluster, "t", PLAIN, false);
+    cluster.stop(walker_tests::Mode::Fast);
+    std::fs::remove_dir_all(cluster.data_dir().join("pg_walker")).expect("pg_walker");
+    cluster.start();
+    expect(&cluster, "t", "nothing", &["only 0%"]);
+    assert_eq!(cell(&cluster, "t", "dead_bytes_quality"), "at least");
+    follow(&cluster, "t");
+    expect(&cluster, "t", "nothing", &["no garbage"]);
+}

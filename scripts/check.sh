@@ -53,6 +53,7 @@ for major in "$@"; do
   old=
   [ "$major" != 18 ] || [[ " $* " != *" 17 "* ]] || old=$(pg_config_of 17)
   WALKER_PG_CONFIG=$pg_config WALKER_PG_MAJOR=$major WALKER_OLD_PG_CONFIG=$old \
+    WALKER_MONITORING=$WALKER_CACHE/monitoring/usr/bin \
     cargo test -p walker-tests --no-fail-fast "${which[@]}" -- --test-threads=1 2>&1 |
     tee -a "$results" || failed+=("$major")
 done

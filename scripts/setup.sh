@@ -54,6 +54,26 @@ hint: have an administrator run: apt-get install ${missing[*]}"
   quiet apt-get install -y --no-install-recommends "${missing[@]}"
 }
 
+# --- monitoring -------------------------------------------------------------
+# Debian's own Prometheus and exporter, for a test. Unpacked, not installed: so
+# no service of theirs is started, and it takes no administrator.
+monitoring() {
+  local to=$WALKER_CACHE/monitoring
+  [ -x "$to/usr/bin/promtool" ] && [ -x "$to/usr/bin/prometheus-postgres-exporter" ] && return 0
+  command -v apt-get >/dev/null || return 0
+  say "fetching Prometheus and its exporter for PostgreSQL"
+  rm -rf "$to.new"
+  mkdir -p "$to.new"
+  # apt drops its privileges for downloads.
+  [ "$(id -u)" != 0 ] || chmod 777 "$to.new"
+  (cd "$to.new" && quiet apt-get download prometheus prometheus-postgres-exporter)
+  local p
+  for p in "$to.new"/*.deb; do dpkg-deb -x "$p" "$to.new"; rm "$p"; done
+  chmod 755 "$to.new"
+  rm -rf "$to"
+  mv "$to.new" "$to"
+}
+
 # --- cargo-pgrx -------------------------------------------------------------
 cargo_pgrx() {
   local have
@@ -171,6 +191,7 @@ packages build-essential pkg-config clang-14 libclang-14-dev
 # A browser, to look at the pictures; a test says so if there is none.
 [ "$(id -u)" != 0 ] || packages chromium fonts-dejavu-core
 cargo_pgrx
+monitoring
 for major in "$@"; do
   if stamped "server-$major" && [ -x "$(pg_config_of "$major")" ]; then continue; fi
   case "$major" in

@@ -4,6 +4,7 @@
 #   make demo-stop [PG=17]         stop that cluster
 #   make check [PG="15 18"]        everything that must hold; all servers by default
 #   make check-long [PG=15]        the same with the long histories and workloads
+#   make fuzz [SECONDS=60]         fuzz what reads records and state files
 #   make soak [PG=17] [MINUTES=30]  a long run, and its figures
 #   make install PG_CONFIG=...     build (release) and install into a server
 #   make uninstall PG_CONFIG=...   remove exactly what was installed
@@ -18,7 +19,7 @@ export DESTDIR
 MAJORS = $(or $(PG),15 16 17 18)
 DEMO = $(or $(firstword $(PG)),15)
 
-.PHONY: help demo demo-stop check check-long soak install uninstall setup clean
+.PHONY: help demo demo-stop check check-long fuzz soak install uninstall setup clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -37,8 +38,11 @@ check-long:
 	WALKER_SCALE=$${WALKER_SCALE:-10} WALKER_CLIENTS=$${WALKER_CLIENTS:-8} \
 	WALKER_SECONDS=$${WALKER_SECONDS:-60} WALKER_STOPS=$${WALKER_STOPS:-20} \
 	WALKER_CRASHES=$${WALKER_CRASHES:-100} WALKER_PROMOTIONS=$${WALKER_PROMOTIONS:-5} \
-	WALKER_BACKLOG=$${WALKER_BACKLOG:-5000} \
+	WALKER_BACKLOG=$${WALKER_BACKLOG:-5000} WALKER_FUZZ=$${WALKER_FUZZ:-300} \
 	scripts/check.sh $(MAJORS)
+
+fuzz:
+	scripts/fuzz.sh $(or $(SECONDS),60)
 
 soak:
 	scripts/setup.sh $(DEMO)

@@ -23,6 +23,9 @@ step "lints and tests of the pure crates"
 cargo clippy "${pure[@]}" -p walker-tests --all-targets -- -D warnings
 cargo test "${pure[@]}"
 
+step "fuzzing the pure crates, briefly"
+scripts/fuzz.sh "${WALKER_FUZZ:-5}"
+
 # Says again at the very end what failed: the logs of the servers, which come
 # first, are long.
 results=$CARGO_TARGET_DIR/check.log

@@ -35,7 +35,7 @@ fn random_histories() {
         .as_secs();
     let first = env_number("WALKER_SEED", now % 1_000_000 * 1000);
 
-    for seed in first..first + env_number("WALKER_HISTORIES", 3) {
+    for seed in first..first + env_number("WALKER_HISTORIES", 15) {
         let named = Named(seed);
         let history = generate(seed);
         let listing: Vec<String> = history.events.iter().map(|e| format!("{e:?}")).collect();

@@ -82,7 +82,9 @@ impl<'a> Player<'a> {
                 return Some(());
             }
             let waiting = rows(observer, &waits).expect("pg_stat_activity");
-            (aligned(&waiting) == "Lock").then_some(())
+            // VACUUM (FREEZE) waits for whoever holds a pin on the page, maybe
+            // while waiting for a lock itself.
+            matches!(aligned(&waiting).as_str(), "Lock" | "BufferPin").then_some(())
         });
     }
 

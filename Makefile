@@ -6,6 +6,8 @@
 #   make check-long [PG=15]        the same with the long histories and workloads
 #   make fuzz [SECONDS=60]         fuzz what reads records and state files
 #   make soak [PG=17] [MINUTES=30]  a long run, and its figures
+#   make bench [PG="15 18r"]       what walker costs, against others: one table
+#   make bench-check               instruction counts of the pure parts
 #   make install PG_CONFIG=...     build (release) and install into a server
 #   make uninstall PG_CONFIG=...   remove exactly what was installed
 #   make setup [PG=15]             only bring the machine to where the above works
@@ -19,7 +21,7 @@ export DESTDIR
 MAJORS = $(or $(PG),15 16 17 18)
 DEMO = $(or $(firstword $(PG)),15)
 
-.PHONY: help demo demo-stop check check-long fuzz soak install uninstall setup clean
+.PHONY: help demo demo-stop check check-long fuzz soak bench bench-check install uninstall setup clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -48,6 +50,12 @@ soak:
 	scripts/setup.sh $(DEMO)
 	scripts/install.sh install "$$(bash -c '. scripts/env.sh; pg_config_of $(DEMO)')"
 	scripts/soak.sh $(DEMO)
+
+bench:
+	scripts/bench.sh $(PG)
+
+bench-check:
+	scripts/bench-check.sh
 
 setup:
 	scripts/setup.sh $(MAJORS)

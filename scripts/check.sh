@@ -20,7 +20,7 @@ step "formatting"
 cargo fmt --all --check
 
 step "lints and tests of the pure crates"
-cargo clippy "${pure[@]}" -p walker-tests --all-targets -- -D warnings
+cargo clippy "${pure[@]}" -p walker-tests -p walker-bench --all-targets -- -D warnings
 cargo test "${pure[@]}"
 
 step "fuzzing the pure crates, briefly"

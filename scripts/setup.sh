@@ -198,6 +198,8 @@ for major in "$@"; do
     15 | 16 | 18r) say "preparing PostgreSQL $major"; "server_$major" ;;
     17) server_from_source 17 trixie ;;
     18) server_from_source 18 forky ;;
+    # No server, but what `make bench-check` counts with.
+    valgrind) packages valgrind; continue ;;
     *) die "unknown server \"$major\"; one of 15 16 17 18 18r is expected" ;;
   esac
   stamp "server-$major"

@@ -1,0 +1,249 @@
+//! The pure parts' work as fixed cases: the same for Criterion, which times
+//! them, and for callgrind, which counts their instructions.
+
+use crate::stream::{MAJOR, Numbers, Stream};
+use garbagemap_core::map::{MapReader, MapWriter};
+use garbagemap_core::{Config, Ledger, Oracle, Page, RangeCounts, Sink, XidStatus};
+use std::hint::black_box;
+use std::sync::atomic::AtomicU64;
+use walker_wal::{BlockNumber, HeapPage, Record, RelFileLocator, decode};
+
+/// Rows of a page that were there from the beginning.
+const ROWS: u16 = 60;
+
+/// A sink that shows nothing to nobody.
+pub struct Nowhere;
+
+impl Sink for Nowhere {
+    type Rel = ();
+    fn open(&mut self, _: RelFileLocator) -> Option<()> {
+        Some(())
+    }
+    fn publish(&mut self, (): (), _: u32, counts: RangeCounts) -> bool {
+        black_box(counts);
+        true
+    }
+    fn set_known_from(&mut self, (): (), _: Option<BlockNumber>) {}
+    fn truncate(&mut self, (): (), _: u32) {}
+    fn close(&mut self, (): ()) {}
+}
+
+/// Who is asked of transactions whose end was not seen.
+pub struct Nobody;
+
+impl Oracle for Nobody {
+    fn xid_status(&mut self, _: u32) -> XidStatus {
+        XidStatus::Aborted
+    }
+}
+
+/// A ledger that never lacks memory.
+pub fn ledger() -> Ledger<Nowhere> {
+    let config = Config {
+        max_memory: 4 << 30,
+        ..Config::default()
+    };
+    Ledger::new(config, Nowhere)
+}
+
+/// Applies a stream to a ledger.
+pub fn apply<S: Sink>(ledger: &mut Ledger<S>, stream: &Stream) {
+    let mut restore = |_, _: &mut Page| false;
+    stream.each(|record| {
+        ledger
+            .apply(MAJOR, record, &mut Nobody, &mut restore)
+            .expect("a record that can be decoded");
+    });
+}
+
+/// A relation's address, as the streams name it.
+pub fn rel(rel_number: u32) -> RelFileLocator {
+    RelFileLocator {
+        spc_oid: 1663,
+        db_oid: 5,
+        rel_number,
+    }
+}
+
+/// Work to measure: prepared, and run as often as wanted.
+pub struct Case {
+    /// As in instructions.txt.
+    pub name: &'static str,
+    /// Records, ranges or whatever the work consists of.
+    pub units: usize,
+    /// What is not measured is done here; the result does the work once.
+    prepare: Box<dyn Fn() -> Box<dyn FnOnce()>>,
+}
+
+impl Case {
+    /// The work, ready to be done once.
+    pub fn prepare(&self) -> Box<dyn FnOnce()> {
+        (self.prepare)()
+    }
+}
+
+/// All cases.
+pub fn all() -> Vec<Case> {
+    let leak = |stream: Stream| -> &'static Stream { Box::leak(Box::new(stream)) };
+    let (before, pgbench) = pgbench(20_000);
+    let (before, pgbench) = (leak(before), leak(pgbench));
+    let (filled, deleted) = mass_delete(500);
+    let (filled, deleted) = (leak(filled), leak(deleted));
+    let images = leak(images(1_000));
+    vec![
+        decoding("decode_pgbench", pgbench),
+        decoding("decode_images", images),
+        applying("ledger_pgbench", before, pgbench),
+        applying("ledger_delete", filled, deleted),
+        applying("ledger_images", leak(Stream::default()), images),
+        state_file(filled, deleted),
+        map_read(100_000),
+    ]
+}
+
+/// Raw and typed decoding, page images down to their tuples.
+fn decoding(name: &'static str, stream: &'static Stream) -> Case {
+    let work = move || {
+        let mut tuples = 0;
+        stream.each(|record| {
+            black_box(&decode(MAJOR, record).expect("a known record"));
+            let image = record.block(0).and_then(|block| block.image);
+            if let Some(page) = image.and_then(|i| HeapPage::from_image(&i).ok()) {
+                tuples += page.items().filter(Result::is_ok).count();
+            }
+        });
+        black_box(tuples);
+    };
+    Case {
+        name,
+        units: stream.len(),
+        prepare: Box::new(move || Box::new(work)),
+    }
+}
+
+fn applying(name: &'static str, before: &'static Stream, stream: &'static Stream) -> Case {
+    Case {
+        name,
+        units: stream.len(),
+        prepare: Box::new(move || {
+            let mut ledger = ledger();
+            apply(&mut ledger, before);
+            Box::new(move || {
+                apply(&mut ledger, stream);
+                // Freeing it is not the work.
+                std::mem::forget(black_box(ledger));
+            })
+        }),
+    }
+}
+
+fn state_file(filled: &'static Stream, deleted: &'static Stream) -> Case {
+    Case {
+        name: "state_save_load",
+        units: 1,
+        prepare: Box::new(move || {
+            let mut from = ledger();
+            apply(&mut from, filled);
+            apply(&mut from, deleted);
+            let mut to = ledger();
+            Box::new(move || {
+                let mut state = Vec::new();
+                from.save(&mut state).expect("memory");
+                to.load(&mut state.as_slice()).expect("our own state");
+                std::mem::forget(black_box((from, to)));
+            })
+        }),
+    }
+}
+
+/// A relation in a map, every range with counters; its address is 1.
+pub fn map(ranges: u32) -> Vec<AtomicU64> {
+    let words = (ranges as usize + 4096) * 2;
+    let area: Vec<AtomicU64> = (0..words).map(|_| AtomicU64::new(0)).collect();
+    let mut writer = MapWriter::init(&area, 32).expect("room");
+    let place = writer.open(rel(1)).expect("room");
+    for rangeno in 0..ranges {
+        let counts = RangeCounts {
+            dead: (rangeno % 1000) as u16 + 1,
+            items: 0,
+            tuples: Some(1000),
+            first_unknown: 32,
+        };
+        assert!(writer.publish(place, rangeno, counts), "the map is full");
+    }
+    area
+}
+
+/// Reads all ranges of the relation, as `garbage_map` does.
+pub fn read_map(area: &[AtomicU64], ranges: u32) {
+    let reader = MapReader::open(area).expect("a map");
+    let relation = reader.find(rel(1)).expect("the relation");
+    for state in relation.ranges().take(ranges as usize) {
+        black_box(state);
+    }
+}
+
+fn map_read(ranges: u32) -> Case {
+    Case {
+        name: "map_read",
+        units: ranges as usize,
+        prepare: Box::new(move || {
+            let area = map(ranges);
+            Box::new(move || read_map(black_box(&area), ranges))
+        }),
+    }
+}
+
+/// pgbench's transactions: updates of three tables, an insertion into the
+/// fourth, a commit; pages are pruned when they are full.
+fn pgbench(transactions: u32) -> (Stream, Stream) {
+    const PAGES: [u32; 3] = [8_000, 60, 10];
+    let (mut before, mut stream, mut numbers) =
+        (Stream::default(), Stream::default(), Numbers::new());
+    (0..=3).for_each(|rel| before.create(rel));
+    let mut last = PAGES.map(|n| vec![ROWS; n as usize]);
+    for xid in 1000..1000 + transactions {
+        for (rel, n) in (0..).zip(PAGES) {
+            let blkno = numbers.below(n);
+            let last = &mut last[rel as usize][blkno as usize];
+            if *last == ROWS + 30 {
+                let unused: Vec<u16> = (ROWS + 1..ROWS + 30).collect();
+                stream.prune(rel, blkno, &unused);
+                stream.update(xid, rel, blkno, (ROWS + 30, ROWS + 1));
+                *last = ROWS + 1;
+                continue;
+            }
+            let old = if *last == ROWS { 1 } else { *last };
+            *last += 1;
+            stream.update(xid, rel, blkno, (old, *last));
+        }
+        let row = xid - 1000;
+        stream.insert(xid, 3, row / 150, (row % 150) as u16 + 1);
+        stream.commit(xid, &[]);
+    }
+    (before, stream)
+}
+
+/// A table that is filled by one transaction, and every third row deleted.
+fn mass_delete(blocks: u32) -> (Stream, Stream) {
+    let (mut filled, mut deleted) = (Stream::default(), Stream::default());
+    filled.create(1);
+    for blkno in 0..blocks {
+        (1..=ROWS).for_each(|off| filled.insert(900, 1, blkno, off));
+    }
+    filled.commit(900, &[]);
+    for blkno in 0..blocks {
+        for off in (1..=ROWS).step_by(3) {
+            deleted.delete(901, 1, blkno, off);
+        }
+    }
+    deleted.commit(901, &[]);
+    (filled, deleted)
+}
+
+/// Images of pages nobody knew.
+fn images(blocks: u32) -> Stream {
+    let mut stream = Stream::default();
+    (0..blocks).for_each(|blkno| stream.image(1, blkno, ROWS));
+    stream
+}

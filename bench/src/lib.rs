@@ -1,0 +1,13 @@
+//! What walker costs, and what else does that work: `make bench`.
+
+pub mod cases;
+pub mod cpu;
+pub mod data;
+pub mod machine;
+pub mod profile;
+pub mod report;
+pub mod rivals;
+pub mod stats;
+pub mod stream;
+pub mod walk;
+pub mod workloads;

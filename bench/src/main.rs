@@ -1,0 +1,77 @@
+//! Runs the bench on one server, or puts the results of several together.
+//!
+//! `walker-bench run RESULT.json [PART...]`, `walker-bench report PAGE.md ALL.json RESULT.json...`,
+//! `walker-bench profile WORKLOAD PLUGINS`
+
+use std::fs;
+use walker_bench::report::Report;
+use walker_bench::{machine, profile, rivals};
+use walker_tests::Server;
+use walker_tests::poll::env_number;
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match &args[..] {
+        ["run", result, parts @ ..] => run(result, parts),
+        ["profile", workload, plugins] => profile::print(workload, plugins, size()),
+        ["report", page, all, results @ ..] => report(page, all, results),
+        _ => {
+            panic!(
+                "usage: walker-bench run RESULT.json [PART...] | report PAGE.md ALL.json RESULT.json... | \
+             profile WORKLOAD PLUGINS"
+            )
+        }
+    }
+}
+
+/// A part of the bench: rounds, size in per cent, where the lines go.
+type Part = fn(usize, u64, &mut Report);
+
+const PARTS: [(&str, Part); 1] = [("walk", rivals::measure)];
+
+fn run(result: &str, parts: &[&str]) {
+    let quick = env_number("BENCH_QUICK", 0) != 0;
+    let rounds = env_number("BENCH_ROUNDS", if quick { 3 } else { 5 }) as usize;
+    let size = size();
+    let mut report = Report {
+        facts: machine::facts(),
+        rows: Vec::new(),
+    };
+    let version = Server::get().ask("--version");
+    let version = version.split(' ').nth(1).unwrap_or_default();
+    for (name, part) in PARTS {
+        if !parts.is_empty() && !parts.contains(&name) {
+            continue;
+        }
+        let before = report.rows.len();
+        part(rounds, size, &mut report);
+        for row in report.rows.iter_mut().skip(before) {
+            row.server = version.to_owned();
+        }
+        // What was measured is kept, whatever comes next.
+        save(result, &report);
+    }
+}
+
+/// Of the workloads, in per cent.
+fn size() -> u64 {
+    let quick = env_number("BENCH_QUICK", 0) != 0;
+    env_number("BENCH_SIZE", if quick { 10 } else { 100 })
+}
+
+fn save(path: &str, report: &Report) {
+    let text = serde_json::to_string_pretty(report).expect("plain data");
+    fs::write(path, text).unwrap_or_else(|e| panic!("{path}: {e}"));
+}
+
+fn report(page: &str, json: &str, results: &[&str]) {
+    let mut all = Report::default();
+    for path in results {
+        let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{path}: {e}"));
+        all.add(serde_json::from_str(&text).unwrap_or_else(|e| panic!("{path}: {e}")));
+    }
+    save(json, &all);
+    fs::write(page, all.markdown()).unwrap_or_else(|e| panic!("{page}: {e}"));
+    print!("{}", all.markdown());
+}

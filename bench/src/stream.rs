@@ -1,0 +1,175 @@
+//! WAL made by hand: records as the server would write them, with fixed
+//! contents, so that a count of instructions is the same on every run.
+
+use walker_wal::raw::{BlockSpec, Decoder, ImageSpec, RawRecord, RecordBuilder};
+use walker_wal::{BLCKSZ, Lsn, Major, RmgrId};
+
+/// The version whose records are made.
+pub const MAJOR: Major = Major::V17;
+const DATABASE: (u32, u32) = (1663, 5);
+
+/// Records one after the other, without the pages around them.
+#[derive(Default)]
+pub struct Stream {
+    bytes: Vec<u8>,
+    /// Where each record begins.
+    starts: Vec<usize>,
+}
+
+impl Stream {
+    /// How many records there are.
+    pub fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    fn push(&mut self, record: &RecordBuilder) {
+        self.starts.push(self.bytes.len());
+        self.bytes.extend(record.build());
+    }
+
+    /// Shows every record to `see`.
+    pub fn each(&self, mut see: impl FnMut(&RawRecord<'_>)) {
+        let mut decoder = Decoder::new();
+        let ends = self.starts.iter().skip(1).copied();
+        let ends = ends.chain([self.bytes.len()]);
+        for (start, end) in self.starts.iter().copied().zip(ends) {
+            // Positions need only ascend.
+            let lsn = |at: usize| Lsn(0x100_0000 + at as u64);
+            let record = decoder
+                .decode(&self.bytes[start..end], lsn(start), lsn(end))
+                .expect("our own record");
+            see(&record);
+        }
+    }
+
+    fn record(&mut self, rmid: RmgrId, info: u8, xid: u32, block: Option<BlockSpec>, main: &[u8]) {
+        let mut record = RecordBuilder::new(rmid, info).xid(xid).main_data(main);
+        if let Some(block) = block {
+            record = record.block(block);
+        }
+        self.push(&record);
+    }
+
+    /// `XLOG_SMGR_CREATE`: from here on all blocks of the relation are known.
+    pub fn create(&mut self, rel: u32) {
+        let main = [DATABASE.0, DATABASE.1, rel, 0].map(u32::to_le_bytes);
+        self.record(RmgrId::SMGR, 0x10, 0, None, &main.concat());
+    }
+
+    /// `XLOG_HEAP_INSERT`, on a new page for the first line pointer.
+    pub fn insert(&mut self, xid: u32, rel: u32, blkno: u32, off: u16) {
+        let [low, high] = off.to_le_bytes();
+        let info = if off == 1 { 0x80 } else { 0 };
+        let mut block = block(rel, blkno).data(&[1, 0, 0, 8, 24, 1]);
+        if off == 1 {
+            block = block.will_init();
+        }
+        self.record(RmgrId::HEAP, info, xid, Some(block), &[low, high, 0]);
+    }
+
+    /// `XLOG_HEAP_DELETE`
+    pub fn delete(&mut self, xid: u32, rel: u32, blkno: u32, off: u16) {
+        let mut main = xid.to_le_bytes().to_vec();
+        main.extend(off.to_le_bytes());
+        main.extend([0, 0]);
+        self.record(RmgrId::HEAP, 0x10, xid, Some(block(rel, blkno)), &main);
+    }
+
+    /// `XLOG_HEAP_HOT_UPDATE`
+    pub fn update(&mut self, xid: u32, rel: u32, blkno: u32, (old, new): (u16, u16)) {
+        let mut main = xid.to_le_bytes().to_vec();
+        main.extend(old.to_le_bytes());
+        main.extend([0, 0, 0, 0, 0, 0]);
+        main.extend(new.to_le_bytes());
+        let block = block(rel, blkno).data(&[1, 0, 0, 8, 24, 1, 2, 3]);
+        self.record(RmgrId::HEAP, 0x40, xid, Some(block), &main);
+    }
+
+    /// `XLOG_HEAP2_PRUNE_ON_ACCESS` that frees line pointers.
+    pub fn prune(&mut self, rel: u32, blkno: u32, unused: &[u16]) {
+        let data = [unused.len() as u16];
+        let data = data.iter().chain(unused).flat_map(|n| n.to_le_bytes());
+        let block = block(rel, blkno).data(&data.collect::<Vec<_>>());
+        self.record(RmgrId::HEAP2, 0x10, 0, Some(block), &[0, 0x80]);
+    }
+
+    /// `XLOG_XACT_COMMIT`, with subtransactions.
+    pub fn commit(&mut self, xid: u32, subxacts: &[u32]) {
+        let mut main = vec![0; 8];
+        if !subxacts.is_empty() {
+            // XACT_XINFO_HAS_SUBXACTS
+            main.extend(2u32.to_le_bytes());
+            main.extend((subxacts.len() as u32).to_le_bytes());
+            main.extend(subxacts.iter().flat_map(|xid| xid.to_le_bytes()));
+        }
+        let info = if subxacts.is_empty() { 0 } else { 0x80 };
+        self.record(RmgrId::XACT, info, xid, None, &main);
+    }
+
+    /// `XLOG_FPI_FOR_HINT` of a page of `rows` live rows.
+    pub fn image(&mut self, rel: u32, blkno: u32, rows: u16) {
+        let block = block(rel, blkno).image(ImageSpec::of_page(&page(blkno, rows)));
+        self.record(RmgrId::XLOG, 0xA0, 0, Some(block), &[]);
+    }
+}
+
+fn block(rel: u32, blkno: u32) -> BlockSpec {
+    BlockSpec::new(0, (DATABASE.0, DATABASE.1, rel), blkno)
+}
+
+/// A heap page of rows of 100 bytes that an old transaction inserted.
+fn page(blkno: u32, rows: u16) -> Vec<u8> {
+    const TUPLE: usize = 104;
+    let mut page = vec![0u8; BLCKSZ];
+    let mut put = |at: usize, bytes: &[u8]| page[at..at + bytes.len()].copy_from_slice(bytes);
+    let lower = 24 + 4 * rows;
+    let upper = BLCKSZ - TUPLE * usize::from(rows);
+    put(12, &lower.to_le_bytes());
+    put(14, &(upper as u16).to_le_bytes());
+    put(16, &(BLCKSZ as u16).to_le_bytes());
+    // The page size, and version 4 of the layout.
+    put(18, &(BLCKSZ as u16 | 4).to_le_bytes());
+    for row in 0..usize::from(rows) {
+        let at = BLCKSZ - TUPLE * (row + 1);
+        // LP_NORMAL
+        let item = at as u32 | 1 << 15 | 100 << 17;
+        put(24 + 4 * row, &item.to_le_bytes());
+        put(at, &700u32.to_le_bytes());
+        put(at + 12, &((blkno >> 16) as u16).to_le_bytes());
+        put(at + 14, &(blkno as u16).to_le_bytes());
+        put(at + 16, &(row as u16 + 1).to_le_bytes());
+        put(at + 18, &[3, 0]);
+        // HEAP_XMIN_COMMITTED, HEAP_XMAX_INVALID
+        put(at + 20, &0x0900u16.to_le_bytes());
+        put(at + 22, &[24]);
+    }
+    page
+}
+
+/// Numbers that look random and are the same every time.
+pub struct Numbers(u64);
+
+impl Numbers {
+    /// From the beginning.
+    pub fn new() -> Self {
+        Self(1)
+    }
+
+    /// The next number below `n`.
+    pub fn below(&mut self, n: u32) -> u32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005);
+        self.0 = self.0.wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) % u64::from(n)) as u32
+    }
+}
+
+impl Default for Numbers {
+    fn default() -> Self {
+        Self::new()
+    }
+}

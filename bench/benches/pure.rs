@@ -1,7 +1,7 @@
 //! The time of the pure parts: `cargo bench -p walker-bench`. Figures of two
 //! machines say nothing to each other; for that there is `make bench-check`.
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput};
 use walker_bench::cases;
 
 fn pure(c: &mut Criterion) {
@@ -16,5 +16,8 @@ fn pure(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, pure);
-criterion_main!(benches);
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    pure(&mut criterion);
+    criterion.final_summary();
+}

@@ -5,7 +5,7 @@
 
 use std::fs;
 use walker_bench::report::Report;
-use walker_bench::{machine, profile, rivals};
+use walker_bench::{machine, profile, queries, rivals, scaling, tps};
 use walker_tests::Server;
 use walker_tests::poll::env_number;
 
@@ -28,7 +28,15 @@ fn main() {
 /// A part of the bench: rounds, size in per cent, where the lines go.
 type Part = fn(usize, u64, &mut Report);
 
-const PARTS: [(&str, Part); 1] = [("walk", rivals::measure)];
+const PARTS: [(&str, Part); 7] = [
+    ("walk", rivals::measure),
+    ("tables", queries::measure),
+    ("tps", tps::measure),
+    ("lag", tps::lag),
+    ("idle", tps::idle),
+    ("plugins", scaling::plugins),
+    ("pure", scaling::pure),
+];
 
 fn run(result: &str, parts: &[&str]) {
     let quick = env_number("BENCH_QUICK", 0) != 0;

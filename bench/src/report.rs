@@ -125,7 +125,7 @@ fn line(row: &Row) -> String {
 /// Three digits, or all before the point.
 pub fn number(n: f64) -> String {
     match n.abs() {
-        n if n == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         a if a >= 100.0 => {
             let digits = format!("{a:.0}");
             let mut text = String::new();

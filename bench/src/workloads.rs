@@ -86,7 +86,7 @@ pub const ALL: [Workload; 6] = [
                 c,
                 "DO $do$ BEGIN
                      FOR i IN 1..$n LOOP
-                         UPDATE tiny SET n = n + 1 WHERE id = i * 7919 % 10000;
+                         UPDATE tiny SET n = n + 1 WHERE id = i % 1000 * 7919 % 10000;
                          COMMIT;
                      END LOOP;
                  END $do$;",

@@ -1,0 +1,267 @@
+//! How the cost of a record grows: lines that must not bend upwards.
+
+use crate::cases::{Nowhere, apply, ledger, map, read_map};
+use crate::cpu;
+use crate::data::{self, Backlog, COUNTERS};
+use crate::report::{Report, Row};
+use crate::stats::{ratio, summary};
+use crate::stream::{Numbers, Stream};
+use crate::walk::walk;
+use crate::workloads;
+use garbagemap_core::Ledger;
+
+const LEDGER: &str = "CPU of the ledger per record, by number of";
+const ROWS: u16 = 60;
+
+/// More plugins, on a server: each is called for every record.
+pub fn plugins(rounds: usize, size: u64, to: &mut Report) {
+    data::libraries();
+    let workload = &workloads::ALL[4];
+    let backlog = Backlog::of(workload, size);
+    let names = |n: usize| -> String {
+        let names: Vec<String> = (1..=n).map(|n| format!("counter{n}")).collect();
+        names.join(", ")
+    };
+    let counts = [1, 2, 4, COUNTERS];
+    let mut costs = vec![Vec::new(); counts.len()];
+    for round in 0..rounds {
+        eprintln!("plugins, round {}", round + 1);
+        for (n, costs) in counts.iter().zip(&mut costs) {
+            let cpu = walk(&backlog, &names(*n), |_| ()).cpu;
+            costs.push(cpu * 1e9 / backlog.stretch.records as f64);
+        }
+    }
+    for (n, list) in counts.iter().zip(&costs) {
+        let row = Row::new(
+            "CPU of a walk per record, by number of",
+            &format!("plugins: {n}"),
+            workload.name,
+            "ns",
+            summary(list),
+        );
+        to.rows
+            .push(row.against("with one", ratio(list, &costs[0])));
+    }
+}
+
+/// A ledger and what it is fed with to measure.
+type Point = (Ledger<Nowhere>, Stream);
+
+/// The pure parts: one line each.
+pub fn pure(rounds: usize, _: u64, to: &mut Report) {
+    line(to, rounds, "tables", &[10, 100, 1_000, 10_000], tables);
+    line(
+        to,
+        rounds,
+        "open transactions",
+        &[1, 10, 100, 1_000, 5_000],
+        open,
+    );
+    line(
+        to,
+        rounds,
+        "savepoints of a transaction",
+        &[1, 10, 100, 1_000],
+        savepoints,
+    );
+    line(
+        to,
+        rounds,
+        "ranges of a table",
+        &[1_000, 10_000, 100_000],
+        ranges,
+    );
+    line(
+        to,
+        rounds,
+        "blocks in 100 that get garbage",
+        &[1, 10, 50, 100],
+        share,
+    );
+    memory(to);
+    reading(to, rounds);
+}
+
+fn line(to: &mut Report, rounds: usize, of: &str, at: &[u32], make: fn(u32) -> Point) {
+    let mut costs = vec![Vec::new(); at.len()];
+    for _ in 0..rounds {
+        for (n, costs) in at.iter().zip(&mut costs) {
+            let (mut ledger, stream) = make(*n);
+            let before = cpu::of_thread();
+            apply(&mut ledger, &stream);
+            costs.push((cpu::of_thread() - before) * 1e9 / stream.len() as f64);
+        }
+    }
+    for (n, list) in at.iter().zip(&costs) {
+        let row = Row::new(LEDGER, &format!("{of}: {n}"), "ledger", "ns", summary(list));
+        to.rows
+            .push(row.against("the first", ratio(list, &costs[0])));
+    }
+}
+
+/// A ledger that knows tables of so many blocks to be filled.
+fn filled(tables: u32, blocks: u32) -> Ledger<Nowhere> {
+    let mut ledger = ledger();
+    let mut stream = Stream::default();
+    for rel in 0..tables {
+        stream.create(rel);
+        for blkno in 0..blocks {
+            (1..=ROWS).for_each(|off| stream.insert(900, rel, blkno, off));
+        }
+    }
+    stream.commit(900, &[]);
+    apply(&mut ledger, &stream);
+    ledger
+}
+
+/// 100,000 transactions, each deletes a row of any of the tables.
+fn tables(n: u32) -> Point {
+    let blocks = 20_000 / n;
+    let (mut stream, mut numbers) = (Stream::default(), Numbers::new());
+    for xid in 1_000..101_000 {
+        let (rel, blkno) = (numbers.below(n), numbers.below(blocks));
+        stream.delete(xid, rel, blkno, numbers.below(ROWS.into()) as u16 + 1);
+        stream.commit(xid, &[]);
+    }
+    (filled(n, blocks), stream)
+}
+
+/// So many transactions at a time, ten rows each, in turns.
+fn open(n: u32) -> Point {
+    let (mut stream, mut numbers) = (Stream::default(), Numbers::new());
+    let groups = 20_000 / n;
+    for group in 0..groups {
+        let xids = 1_000 + group * n..1_000 + (group + 1) * n;
+        for _ in 0..10 {
+            for xid in xids.clone() {
+                let off = numbers.below(ROWS.into()) as u16 + 1;
+                stream.delete(xid, 0, numbers.below(5_000), off);
+            }
+        }
+        xids.for_each(|xid| stream.commit(xid, &[]));
+    }
+    (filled(1, 5_000), stream)
+}
+
+/// A row for each subtransaction.
+fn savepoints(n: u32) -> Point {
+    let (mut stream, mut numbers) = (Stream::default(), Numbers::new());
+    let mut xid = 1_000;
+    while stream.len() < 200_000 {
+        let top = xid;
+        let subxacts: Vec<u32> = (top + 1..=top + n).collect();
+        for sub in &subxacts {
+            let off = numbers.below(ROWS.into()) as u16 + 1;
+            stream.delete(*sub, 0, numbers.below(5_000), off);
+        }
+        stream.commit(top, &subxacts);
+        xid += n + 1;
+    }
+    (filled(1, 5_000), stream)
+}
+
+/// One row in a range, all over the table.
+fn ranges(n: u32) -> Point {
+    let mut stream = Stream::default();
+    let mut numbers = Numbers::new();
+    let mut ledger = ledger();
+    let mut create = Stream::default();
+    create.create(0);
+    apply(&mut ledger, &create);
+    for xid in 1_000..101_000 {
+        let blkno = numbers.below(n) * 32;
+        let off = numbers.below(ROWS.into()) as u16 + 1;
+        stream.delete(xid, 0, blkno, off);
+        stream.commit(xid, &[]);
+    }
+    (ledger, stream)
+}
+
+/// A mass delete of a third of the rows of some blocks.
+fn share(per_cent: u32) -> Point {
+    let mut stream = Stream::default();
+    let mut xid = 1_000;
+    for blkno in (0..5_000).filter(|b| b % 100 < per_cent) {
+        for off in (1..=ROWS).step_by(3) {
+            stream.delete(xid, 0, blkno, off);
+        }
+        if blkno % 50 == 0 {
+            stream.commit(xid, &[]);
+            xid += 1;
+        }
+    }
+    stream.commit(xid, &[]);
+    (filled(1, 5_000), stream)
+}
+
+/// Private memory, beyond that of a table without garbage.
+fn memory(to: &mut Report) {
+    let section = "private memory of the ledger";
+    type Dead = fn(u32, u16) -> bool;
+    let cases: [(&str, Dead); 4] = [
+        ("clustered: all rows of every tenth range", |b, _| {
+            b / 32 % 10 == 0
+        }),
+        ("scattered: one row of every block", |b, off| {
+            off == (b % 60) as u16 + 1
+        }),
+        ("scattered: one block of every range", |b, off| {
+            b % 32 == 7 && off < 3
+        }),
+        ("every second row of every block", |_, off| off % 2 == 0),
+    ];
+    const BLOCKS: u32 = 16_000;
+    let empty = filled(1, BLOCKS).stats().memory_used;
+    let mut add = |subject: &str, what: &str, bytes: u64, by: u64, goal: &str| {
+        let value = summary(&[bytes as f64 / by as f64]);
+        let row = Row::new(section, subject, what, "B", value);
+        to.rows.push(row.goal(goal));
+    };
+    let all = "all, per block of the table";
+    add("no garbage", all, empty, BLOCKS.into(), "");
+    for (subject, dead) in cases {
+        let (mut ledger, mut stream) = (filled(1, BLOCKS), Stream::default());
+        for blkno in 0..BLOCKS {
+            let offs = (1..=ROWS).filter(|off| dead(blkno, *off));
+            offs.for_each(|off| stream.delete(901, 0, blkno, off));
+        }
+        stream.commit(901, &[]);
+        apply(&mut ledger, &stream);
+        let stats = ledger.stats();
+        add(subject, all, stats.memory_used, BLOCKS.into(), "");
+        let more = stats.memory_used.saturating_sub(empty);
+        let what = "more than without, per block with garbage";
+        add(subject, what, more, stats.blocks_with_garbage, "≤ 64 B");
+    }
+    // A page of the map has 63 ranges and a link.
+    let shared = summary(&[64.0 * 8.0 / 63.0]);
+    let row = Row::new(
+        "shared memory of the map",
+        "range",
+        "bytes each",
+        "B",
+        shared,
+    );
+    to.rows.push(row.goal("≤ 8 B"));
+}
+
+/// All ranges of a table, as SQL functions read them: 4 million are a TB.
+fn reading(to: &mut Report, rounds: usize) {
+    for ranges in [4_000, 40_000, 400_000, 4_000_000] {
+        let area = map(ranges);
+        let times: Vec<f64> = (0..rounds)
+            .map(|_| {
+                let before = cpu::of_thread();
+                read_map(&area, ranges);
+                (cpu::of_thread() - before) * 1e3
+            })
+            .collect();
+        to.rows.push(Row::new(
+            "CPU to read the counters of a table, without SQL",
+            &format!("{} GB, {} ranges", ranges / 4_000, ranges),
+            "map reader",
+            "ms",
+            summary(&times),
+        ));
+    }
+}

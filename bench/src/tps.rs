@@ -1,0 +1,159 @@
+//! What a server loses that has walker: pgbench with and without, in turns.
+
+use crate::cpu;
+use crate::report::{Report, Row};
+use crate::stats::{ratio, summary};
+use std::fs;
+use std::time::{Duration, Instant};
+use walker_tests::Cluster;
+use walker_tests::pgbench::Pgbench;
+use walker_tests::poll::env_number;
+use walker_tests::session::{aligned, rows};
+use walker_tests::walker::PRELOAD;
+
+const CONF: &str = "fsync = on
+     shared_buffers = '512MB'
+     checkpoint_timeout = '1h'
+     max_wal_size = '16GB'
+     wal_keep_size = 0";
+
+fn seconds() -> u64 {
+    let quick = env_number("BENCH_QUICK", 0) != 0;
+    env_number("BENCH_SECONDS", if quick { 3 } else { 10 })
+}
+
+fn new_cluster(name: &str) -> Cluster {
+    let cluster = Cluster::with_walker(name, &[], CONF);
+    Pgbench::init(&cluster, "postgres", 10);
+    cluster
+}
+
+/// One run of pgbench on a server that was just started: transactions per
+/// second, and CPU time of all its processes per transaction.
+fn leg(cluster: &Cluster, preload: &str, commit: &str) -> (f64, f64) {
+    cluster.append_conf(preload);
+    cluster.append_conf(&format!("synchronous_commit = {commit}"));
+    cluster.restart();
+    cluster.safe_psql("postgres", "CHECKPOINT");
+    let postmaster = cluster.postmaster_pid().expect("the server runs");
+    let before = cpu::of_server(postmaster);
+    let seconds = seconds();
+    let tps = Pgbench::seconds(cluster, "postgres", 2, seconds).run();
+    let used = cpu::of_server(postmaster) - before;
+    (tps, used / (tps * seconds as f64) * 1e6)
+}
+
+/// Transactions per second.
+pub fn measure(rounds: usize, _: u64, to: &mut Report) {
+    let cluster = new_cluster("tps");
+    const WITHOUT: &str = "shared_preload_libraries = ''";
+    for commit in ["on", "off"] {
+        let (mut with, mut without): (Vec<_>, Vec<_>) = Default::default();
+        for round in 0..rounds {
+            eprintln!(
+                "pgbench, synchronous_commit = {commit}, round {}",
+                round + 1
+            );
+            // Which is first changes: tables grow, and the machine has moods.
+            if round % 2 == 0 {
+                without.push(leg(&cluster, WITHOUT, commit));
+                with.push(leg(&cluster, PRELOAD, commit));
+            } else {
+                with.push(leg(&cluster, PRELOAD, commit));
+                without.push(leg(&cluster, WITHOUT, commit));
+            }
+        }
+        let tps = |legs: &[(f64, f64)]| legs.iter().map(|l| l.0).collect::<Vec<_>>();
+        let cpu = |legs: &[(f64, f64)]| legs.iter().map(|l| l.1).collect::<Vec<_>>();
+        let section = "pgbench with walker and garbagemap, two clients on two cores";
+        let subject = format!("synchronous_commit = {commit}");
+        let row = Row::new(section, &subject, "tps", "/s", summary(&tps(&with)));
+        let row = row.against("without walker", ratio(&tps(&with), &tps(&without)));
+        to.rows.push(row.goal("≥ 0.99"));
+        let what = "CPU of the whole server per transaction";
+        let row = Row::new(section, &subject, what, "µs", summary(&cpu(&with)));
+        to.rows
+            .push(row.against("without walker", ratio(&cpu(&with), &cpu(&without))));
+    }
+}
+
+/// How long after its commit a deletion is in the map, under load.
+pub fn lag(_: usize, size: u64, to: &mut Report) {
+    let cluster = new_cluster("lag");
+    cluster.safe_psql(
+        "postgres",
+        "CREATE TABLE probe (id int) WITH (autovacuum_enabled = off);
+         INSERT INTO probe SELECT generate_series(1, 2000)",
+    );
+    cluster.walker_wait();
+    let mut client = cluster.connect("postgres");
+    let mut ask = |sql: &str| aligned(&rows(&mut client, sql).unwrap_or_else(|e| panic!("{e}")));
+    let seconds = (size / 2).clamp(5, 40);
+    // Longer than it can take; it is ended when there are enough probes.
+    let load = Pgbench::seconds(&cluster, "postgres", 2, seconds * 100).start();
+    let began = Instant::now();
+    let mut lags = Vec::new();
+    for id in 1..=2000 {
+        if began.elapsed() > Duration::from_secs(seconds) {
+            break;
+        }
+        // Pruning may make an LP_DEAD item of what was a dead tuple.
+        ask(&format!("DELETE FROM probe WHERE id = {id}"));
+        let committed = Instant::now();
+        let seen =
+            format!("SELECT sum(n_dead_tuples + n_dead_items) >= {id} FROM garbage_map('probe')");
+        while ask(&seen) != "t" {
+            assert!(committed.elapsed() < Duration::from_secs(60), "not seen");
+        }
+        lags.push(committed.elapsed().as_secs_f64() * 1000.0);
+    }
+    load.end();
+    let section = "from a commit to the map, under pgbench with two clients";
+    let at = |p: f64| summary(&[crate::stats::percentile(&lags, p)]);
+    let subject = format!("{} commits", lags.len());
+    to.rows
+        .push(Row::new(section, &subject, "p50", "ms", at(50.0)));
+    to.rows
+        .push(Row::new(section, &subject, "p99", "ms", at(99.0)).goal("≤ 50 ms"));
+    to.rows
+        .push(Row::new(section, &subject, "longest", "ms", at(100.0)));
+}
+
+/// What the worker does while nobody does anything.
+pub fn idle(_: usize, size: u64, to: &mut Report) {
+    let cluster = Cluster::with_walker("idle", &[], "autovacuum = off");
+    cluster.safe_psql("postgres", "CHECKPOINT");
+    cluster.walker_wait();
+    let pid = cluster.safe_psql("postgres", "SELECT pid FROM walker_status");
+    let read = |file: &str, name: &str| -> f64 {
+        let text = fs::read_to_string(format!("/proc/{pid}/{file}")).expect("the worker runs");
+        let line = text.lines().find(|line| line.starts_with(name));
+        let value = line.and_then(|line| line.split(':').nth(1)?.trim().parse().ok());
+        value.unwrap_or_else(|| panic!("no {name} in {text}"))
+    };
+    let switches = || read("status", "voluntary_ctxt_switches");
+    let reads = || read("io", "rchar");
+    // The worker looks more often for some seconds after the last WAL.
+    std::thread::sleep(Duration::from_secs(10));
+    let seconds = (size / 2).clamp(10, 30);
+    let (switches_before, reads_before) = (switches(), reads());
+    let cpu_before = cpu::of_process(pid.parse().expect("a number")).expect("the worker runs");
+    std::thread::sleep(Duration::from_secs(seconds));
+    let per_second = |n: f64| summary(&[n / seconds as f64]);
+    let cpu = cpu::of_process(pid.parse().expect("a number")).expect("the worker runs");
+    let (section, subject) = ("an idle server", format!("{seconds} s"));
+    let mut add = |what: &str, unit: &str, value: f64, goal: &str| {
+        let row = Row::new(section, &subject, what, unit, per_second(value));
+        to.rows.push(row.goal(goal));
+    };
+    let woken = switches() - switches_before;
+    add("wake-ups of the worker", "/s", woken, "≤ 1");
+    // Reading a signal from its descriptor counts as 128 bytes.
+    add(
+        "bytes read by it, signals too",
+        "/s",
+        reads() - reads_before,
+        "",
+    );
+    add("CPU of it", "µs/s", (cpu - cpu_before) * 1e6, "");
+}

@@ -7,15 +7,47 @@ use std::time::{Duration, Instant};
 use walker_tests::poll::timeout;
 use walker_tests::session::{aligned, rows};
 use walker_tests::{Cluster, Mode};
+use walker_wal::Lsn;
 
 /// Lets a worker with these plugins walk the whole stretch, from the start of
 /// its process until it has caught up and written its state. The server runs
 /// on, for `then`; it is down again afterwards.
 pub fn walk(backlog: &Backlog, plugins: &str, then: impl FnOnce(&Cluster)) -> Cost {
     let cluster = &backlog.cluster;
+    let offset = cluster.log_offset();
+    let (mut client, cost) = catch_up(backlog, plugins);
+    assert!(
+        started(backlog, offset) <= position(&backlog.stretch.from),
+        "the worker did not begin in front of the WAL"
+    );
+    // The map must be right: a fast walk that does not do the work is no
+    // measurement.
+    if plugins.contains("garbagemap") {
+        let sql =
+            "SELECT image_mismatches, degraded_relations, known_blocks > 0 FROM garbage_status";
+        let answer = aligned(&rows(&mut client, sql).expect("garbage_status"));
+        assert_eq!(answer, "0|0|t", "garbage_status");
+    }
+    then(cluster);
+    drop(client);
+    cluster.stop(Mode::Fast);
+    cost
+}
+
+/// Whether these plugins accept the state that was kept for them.
+pub fn begins_in_front(backlog: &Backlog, plugins: &str) -> bool {
+    let offset = backlog.cluster.log_offset();
+    drop(catch_up(backlog, plugins));
+    backlog.cluster.stop(Mode::Fast);
+    let log = backlog.cluster.log_from(offset);
+    !log.contains("ignoring the state file")
+        && started(backlog, offset) <= position(&backlog.stretch.from)
+}
+
+fn catch_up(backlog: &Backlog, plugins: &str) -> (postgres::Client, Cost) {
+    let cluster = &backlog.cluster;
     backlog.rewind();
     cluster.append_conf(&format!("walker.plugins = '{plugins}'"));
-    let offset = cluster.log_offset();
     let mut client = start(cluster);
     let caught_up = format!(
         "SELECT pid, extract(epoch FROM caught_up_at - since) FROM walker_status
@@ -28,11 +60,19 @@ pub fn walk(backlog: &Backlog, plugins: &str, then: impl FnOnce(&Cluster)) -> Co
         cpu: cpu::of_process(pid.parse().expect("a number")).expect("the worker runs"),
         wall: wall.parse().expect("a number"),
     };
-    check(backlog, offset, plugins);
-    then(cluster);
-    drop(client);
-    cluster.stop(Mode::Fast);
-    cost
+    (client, cost)
+}
+
+/// Where the worker began to read.
+fn started(backlog: &Backlog, offset: usize) -> Lsn {
+    let log = backlog.cluster.log_from(offset);
+    let started = log.split_once("walker started at ");
+    let started = started.and_then(|(_, rest)| rest.split(',').next());
+    position(started.unwrap_or_else(|| panic!("the worker's start in {log}")))
+}
+
+fn position(text: &str) -> Lsn {
+    text.parse().expect("a position")
 }
 
 /// Starts a server and connects as soon as that can be done.
@@ -69,29 +109,5 @@ pub fn wait_for(client: &mut postgres::Client, sql: &str) -> String {
         }
         assert!(Instant::now() < deadline, "waited in vain: {sql}");
         std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// The worker must have walked all of it, and the map must be right: a fast
-/// walk that does not do the work is no measurement.
-fn check(backlog: &Backlog, offset: usize, plugins: &str) {
-    let cluster = &backlog.cluster;
-    let log = cluster.log_from(offset);
-    let started = log.split_once("walker started at ");
-    let started = started.and_then(|(_, rest)| rest.split(',').next());
-    let position = |text: &str| text.parse::<walker_wal::Lsn>().expect("a position");
-    let started = position(started.unwrap_or_else(|| panic!("the worker's start in {log}")));
-    assert!(
-        started <= position(&backlog.stretch.from),
-        "the worker began at {started}, not in front of the WAL; remove $WALKER_CACHE/bench"
-    );
-    if plugins.contains("garbagemap") {
-        let sql =
-            "SELECT image_mismatches, degraded_relations, known_blocks > 0 FROM garbage_status";
-        assert_eq!(
-            cluster.safe_psql("postgres", sql),
-            "0|0|t",
-            "garbage_status"
-        );
     }
 }

@@ -263,6 +263,7 @@ CREATE FUNCTION garbage_map_facts(
     OUT ranges bigint,
     OUT prune_ranges bigint,
     OUT prune_min_dead bigint,
+    OUT prune_dead bigint,
     OUT pages_to_vacuum bigint,
     OUT tuple_bytes bigint,
     OUT analyzed boolean,

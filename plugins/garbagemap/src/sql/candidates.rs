@@ -13,7 +13,7 @@ use pgrx::prelude::*;
 /// The shares of a table's ranges whose part of the garbage is told.
 const SHARES: [f64; 3] = [0.01, 0.05, 0.2];
 /// A pruning that is worth its while takes this part of the garbage.
-const WORTHWHILE: f64 = 0.8;
+const WORTHWHILE: f64 = 0.95;
 /// Bytes of a page behind its header.
 const PAGE_BYTES: u64 = pg_sys::BLCKSZ as u64 - 24;
 /// A TOAST tuple of full length (`TOAST_MAX_CHUNK_SIZE` and headers): nobody
@@ -66,6 +66,7 @@ fn fill(rows: &mut Rows, rel: pg_sys::Oid) -> Result<(), Error> {
         bigint(u64::from(blocks.div_ceil(width))),
         bigint(spread.worthwhile),
         bigint(u64::from(spread.worthwhile_dead)),
+        bigint(spread.worthwhile_sum),
         bigint(u64::from(blocks).saturating_sub(visible)),
         bigint(tuple_bytes),
         boolean(analyzed),
@@ -86,10 +87,11 @@ struct Spread {
     inexact: u64,
     /// Dead tuples in the hottest ranges, by [`SHARES`].
     hottest: [u64; SHARES.len()],
-    /// The hottest ranges that hold [`WORTHWHILE`] of the garbage, and the
-    /// dead tuples of the last of them.
+    /// The hottest ranges that hold [`WORTHWHILE`] of the garbage, the dead
+    /// tuples of the last of them, and of all of them.
     worthwhile: u64,
     worthwhile_dead: u16,
+    worthwhile_sum: u64,
 }
 
 impl Spread {
@@ -115,12 +117,12 @@ impl Spread {
             let most = (f64::from(ranges) * share).ceil().max(1.0) as usize;
             *to = sum(&dead[..most.min(dead.len())]);
         }
-        let (all, mut taken) = (sum(&dead) as f64 * WORTHWHILE, 0.0);
+        let enough = sum(&dead) as f64 * WORTHWHILE;
         for n in dead {
-            if taken >= all && n < spread.worthwhile_dead {
+            if spread.worthwhile_sum as f64 >= enough && n < spread.worthwhile_dead {
                 break;
             }
-            taken += f64::from(n);
+            spread.worthwhile_sum += u64::from(n);
             spread.worthwhile += 1;
             spread.worthwhile_dead = n;
         }

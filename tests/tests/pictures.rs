@@ -118,6 +118,11 @@ fn the_report_tells_what_and_why() {
     assert!(rank("public.ranked_19") < rank("public.ranked_1"));
     assert!(!page.contains("public.empty"));
     assert!(page.contains(&format!("backend {}", holder.pid)));
+    let candidates = "SELECT count(*) FILTER (WHERE recommendation = 'vacuum') FROM
+        (SELECT * FROM garbage_candidates WHERE recommendation <> 'nothing' LIMIT 10) AS first";
+    let said = |page: &str| page.matches("<b>vacuum</b>").count().to_string();
+    assert_eq!(said(&page), cluster.safe_psql("postgres", candidates));
+    assert!(page.contains("<code>VACUUM public.t</code>"));
     assert!(page.contains("class=\"well\"") && page.contains(">garbagemap<"));
     let drawn = page.matches("<figure>").count();
     assert!((21..=24).contains(&drawn), "{drawn} small pictures");

@@ -54,6 +54,7 @@ fn made_up_report() -> Report {
             holder: Some("backend 4711".to_owned()),
             age: Some("15,204".to_owned()),
         }],
+        advice: Vec::new(),
         health: Health {
             hidden: None,
             state: "streaming".to_owned(),

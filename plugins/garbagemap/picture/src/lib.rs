@@ -24,7 +24,7 @@ pub use canvas::DrawError;
 pub use heatmap::{heatmap, thumbnail};
 pub use histogram::histogram;
 pub use palette::{HATCH, SHADES, lightness};
-pub use report::{Health, Holder, Plugin, Report, ReportTable, report};
+pub use report::{Advice, Health, Holder, Plugin, Report, ReportTable, report};
 pub use sorted::sorted_histogram;
 
 /// What the map says of one range of blocks.

@@ -296,6 +296,12 @@ fn the_page_holds_all_tables_and_nothing_breaks_out() {
             holder: Some(evil.to_owned()),
             age: None,
         }],
+        advice: vec![Advice {
+            table: evil.to_owned(),
+            what: evil.to_owned(),
+            why: evil.to_owned(),
+            command: Some(evil.to_owned()),
+        }],
         health: Health {
             hidden: None,
             state: evil.to_owned(),
@@ -326,7 +332,7 @@ fn the_page_holds_all_tables_and_nothing_breaks_out() {
     let document = format!("<body>{body}</body>");
     let document = Document::parse(&document).unwrap_or_else(|e| panic!("{e}"));
     let rows = document.descendants().filter(|n| n.has_tag_name("tr"));
-    assert_eq!(rows.count(), 1 + 1 + 1 + 1 + 1 + 20);
+    assert_eq!(rows.count(), 1 + 1 + 1 + 1 + 1 + 1 + 1 + 20);
 
     let empty = report(&Report::default()).expect("a page");
     assert!(empty.contains("Nothing: a vacuum may remove"));

@@ -7,15 +7,16 @@ use super::ranges::read;
 use crate::error::{Error, or_raise};
 use crate::{area, privilege, text};
 use core::ffi::CStr;
-use garbagemap_picture::{Health, Holder, Plugin, Report, ReportTable, report};
+use garbagemap_picture::{Advice, Health, Holder, Plugin, Report, ReportTable, report};
 use pgrx::prelude::*;
 use pgrx::spi::{SpiClient, quote_identifier};
 
 /// Tables in the ranking, and how many of them are drawn.
 const MOST_TABLES: usize = 100;
 const MOST_DRAWN: usize = 24;
-/// Holders of garbage in the list.
+/// Holders of garbage, and recommendations, in their lists.
 const MOST_HOLDERS: usize = 50;
+const MOST_ADVICE: usize = 10;
 /// A small picture has fewer cells than this by far.
 const MOST_RANGES: u64 = 1 << 14;
 
@@ -47,6 +48,7 @@ fn page(function: pg_sys::Oid) -> Result<String, Error> {
             unknown_tables,
             clean_tables,
             holders: holders(client, &here)?,
+            advice: advice(client, &here)?,
             health: health(client)?,
         })
     })?;
@@ -164,6 +166,24 @@ fn holders(client: &SpiClient<'_>, here: &str) -> Result<Vec<Holder>, Error> {
         age,
     };
     Ok(holders.into_iter().map(holder).collect())
+}
+
+fn advice(client: &SpiClient<'_>, here: &str) -> Result<Vec<Advice>, Error> {
+    let query = format!(
+        "SELECT relid, recommendation, reason, command
+         FROM {here}.garbage_candidates WHERE recommendation <> 'nothing' LIMIT {MOST_ADVICE}"
+    );
+    let advice: Texts<4> = rows(client, &query)?;
+    let advice = advice.into_iter().map(|row| {
+        let [table, what, why, command] = row;
+        Advice {
+            table: table.unwrap_or_default(),
+            what: what.unwrap_or_default(),
+            why: why.unwrap_or_default(),
+            command,
+        }
+    });
+    Ok(advice.collect())
 }
 
 /// What `walker_status` and `walker_plugins` say, to those who may see it.

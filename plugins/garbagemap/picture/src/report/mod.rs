@@ -31,8 +31,23 @@ pub struct Report {
     pub clean_tables: u64,
     /// Tables whose garbage a vacuum may not remove now.
     pub holders: Vec<Holder>,
+    /// What to do about them, worst first.
+    pub advice: Vec<Advice>,
     /// How the walker is doing.
     pub health: Health,
+}
+
+/// What to do about a table.
+#[derive(Clone, Debug, Default)]
+pub struct Advice {
+    /// The table's name, as it is to be shown.
+    pub table: String,
+    /// In a word.
+    pub what: String,
+    /// In a sentence.
+    pub why: String,
+    /// The statement that does it.
+    pub command: Option<String>,
 }
 
 /// A table of the page.
@@ -121,6 +136,7 @@ pub fn report(report: &Report) -> Result<String, DrawError> {
     ));
     summary(&mut page, report);
     parts::health(&mut page, &report.health);
+    parts::advice(&mut page, &report.advice);
     parts::holders(&mut page, &report.holders);
     parts::ranking(&mut page, report);
     parts::multiples(&mut page, report)?;

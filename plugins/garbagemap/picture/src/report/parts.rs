@@ -1,6 +1,6 @@
 //! The sections of the page.
 
-use super::{Health, Holder, Report, ReportTable};
+use super::{Advice, Health, Holder, Report, ReportTable};
 use crate::text::{counted, escape, grouped, percent, size_of_blocks};
 use crate::{DrawError, Size, thumbnail};
 
@@ -37,6 +37,33 @@ pub fn holders(page: &mut String, holders: &[Holder]) {
                         .unwrap_or("a transaction that has ended by now")
                 ),
                 escape(holder.age.as_deref().unwrap_or("")),
+            ));
+        }
+        page.push_str("</tbody>\n</table>\n");
+    }
+    page.push_str("</section>\n");
+}
+
+/// What to do.
+pub fn advice(page: &mut String, advice: &[Advice]) {
+    page.push_str("<section>\n<h2>What to do</h2>\n");
+    if advice.is_empty() {
+        page.push_str("<p>Nothing.</p>\n");
+    } else {
+        page.push_str(
+            "<table>\n<thead><tr><th>table</th><th></th><th>why</th></tr></thead>\n<tbody>\n",
+        );
+        for advice in advice {
+            let command = advice
+                .command
+                .as_ref()
+                .map(|c| format!("<br/><code>{}</code>", escape(c)));
+            page.push_str(&format!(
+                "<tr><td class=\"name\">{}</td><td><b>{}</b></td><td>{}{}</td></tr>\n",
+                escape(&advice.table),
+                escape(&advice.what),
+                escape(&advice.why),
+                command.unwrap_or_default(),
             ));
         }
         page.push_str("</tbody>\n</table>\n");

@@ -10,6 +10,7 @@
 #   make bench-check               instruction counts of the pure parts
 #   make install PG_CONFIG=...     build (release) and install into a server
 #   make uninstall PG_CONFIG=...   remove exactly what was installed
+#   make package [PG="15 17"]     a .deb for each server, in target/deb
 #   make setup [PG=15]             only bring the machine to where the above works
 #   make clean                     remove what was built in this tree
 
@@ -21,7 +22,7 @@ export DESTDIR
 MAJORS = $(or $(PG),15 16 17 18)
 DEMO = $(or $(firstword $(PG)),15)
 
-.PHONY: help demo demo-stop check check-long fuzz soak bench bench-check install uninstall setup clean
+.PHONY: help demo demo-stop check check-long fuzz soak package bench bench-check install uninstall setup clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -56,6 +57,15 @@ bench:
 
 bench-check:
 	scripts/bench-check.sh
+
+# For the distribution's own server if it is there, else for the test server.
+package:
+	scripts/setup.sh $(MAJORS)
+	for major in $(MAJORS); do \
+	  own=/usr/lib/postgresql/$$major/bin/pg_config; \
+	  [ -x $$own ] || own=$$(bash -c ". scripts/env.sh; pg_config_of $$major"); \
+	  scripts/deb.sh $$own || exit 1; \
+	done
 
 setup:
 	scripts/setup.sh $(MAJORS)

@@ -20,7 +20,7 @@ mod worker;
 
 use pgrx::prelude::*;
 
-pgrx::pg_module_magic!(name = c"walker", version = c"0.1.0");
+pgrx::pg_module_magic!(name = c"walker", version = c"0.2.0");
 
 #[cfg(not(panic = "unwind"))]
 compile_error!("walker needs panic = \"unwind\": an abort would restart every session");

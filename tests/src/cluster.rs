@@ -38,12 +38,16 @@ pub struct Cluster {
 impl Cluster {
     /// A place for a cluster; [`init`](Self::init) fills it.
     pub fn new(name: &str) -> Self {
+        Self::on(name, Server::get())
+    }
+
+    /// A place for a cluster of another server.
+    pub fn on(name: &str, server: &'static Server) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         // A socket's whole path must stay below 108 bytes.
         let parent = std::env::var_os("WALKER_TEST_DIR").unwrap_or_else(|| "/tmp".into());
         let base = Path::new(&parent).join(format!("walker-{}-{number}", std::process::id()));
-        let server = Server::get();
         if number == 0 {
             remove_orphans(server, Path::new(&parent));
         }

@@ -31,12 +31,18 @@ impl Server {
     }
 
     fn from_env() -> Self {
-        let pg_config = std::env::var_os("WALKER_PG_CONFIG")
-            .map(PathBuf::from)
-            .expect(
-                "WALKER_PG_CONFIG is not set: it names the pg_config of the server to test \
+        Self::at(
+            std::env::var_os("WALKER_PG_CONFIG")
+                .map(PathBuf::from)
+                .expect(
+                    "WALKER_PG_CONFIG is not set: it names the pg_config of the server to test \
              (`make check PG=15` sets it)",
-            );
+                ),
+        )
+    }
+
+    /// The server that a `pg_config` belongs to.
+    pub fn at(pg_config: PathBuf) -> Self {
         let ask = |what: &str| {
             let mut command = Command::new(&pg_config);
             command.arg(what);

@@ -23,7 +23,7 @@ mod text;
 
 use pgrx::prelude::*;
 
-pg_module_magic!(name = c"garbagemap", version = c"0.1.0");
+pg_module_magic!(name = c"garbagemap", version = c"0.2.0");
 
 extension_sql_file!("../sql/guard.sql", name = "guard", bootstrap);
 extension_sql_file!("../sql/functions.sql", name = "functions");

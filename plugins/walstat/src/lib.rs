@@ -13,7 +13,7 @@ mod sql;
 
 use pgrx::prelude::*;
 
-pg_module_magic!(name = c"walstat", version = c"0.1.0");
+pg_module_magic!(name = c"walstat", version = c"0.2.0");
 
 extension_sql_file!("../sql/functions.sql", name = "functions");
 extension_sql_file!("../sql/views.sql", name = "views", requires = ["functions"]);

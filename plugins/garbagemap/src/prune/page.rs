@@ -63,17 +63,23 @@ impl<'t> Pruner<'t> {
             );
             pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
             let page = HeapPage::of(buffer);
-            let Some(oldest) = page.oldest_removable_hint() else {
-                pg_sys::UnlockReleaseBuffer(buffer);
-                return Outcome::Clean;
-            };
             // GlobalVisTestFor (storage/ipc/procarray.c) wants a snapshot to
             // have been taken in this process, which the caller did.
             let horizon = pg_sys::GlobalVisTestFor(rel);
-            if !pg_sys::GlobalVisTestIsRemovableXid(horizon, oldest.into()) {
+            let removable = |xid: &u32| pg_sys::GlobalVisTestIsRemovableXid(horizon, (*xid).into());
+            let hint = page.prune_xid();
+            // Tuples are looked at only where the hint does not do.
+            let oldest = match hint.filter(removable) {
+                Some(xid) => Some(xid),
+                None => page.oldest_inserter().filter(removable),
+            };
+            let Some(oldest) = oldest else {
                 pg_sys::UnlockReleaseBuffer(buffer);
-                return Outcome::Held;
-            }
+                return match hint {
+                    Some(_) => Outcome::Held,
+                    None => Outcome::Clean,
+                };
+            };
             let before = page.contents();
             let was_full = page.set_hints(oldest);
             pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
@@ -140,6 +146,9 @@ impl Contents {
 #[derive(Clone, Copy)]
 struct HeapPage(*mut pg_sys::PageHeaderData);
 
+/// `FirstNormalTransactionId` (access/transam.h).
+const FIRST_NORMAL_XID: u32 = 3;
+
 const PD_PAGE_FULL: u16 = pg_sys::PD_PAGE_FULL as u16;
 
 impl HeapPage {
@@ -170,14 +179,21 @@ impl HeapPage {
         }
     }
 
-    /// A transaction by whose age the page may have something to remove:
-    /// `pd_prune_xid`, or what that does not speak of, an older transaction
-    /// that inserted here and is not known to have committed.
-    unsafe fn oldest_removable_hint(self) -> Option<u32> {
+    /// `pd_prune_xid`, if it names a transaction: whose end may have left
+    /// something to remove.
+    unsafe fn prune_xid(self) -> Option<u32> {
+        // SAFETY: as above.
+        let xid = unsafe { (*self.0).pd_prune_xid.into_inner() };
+        (xid >= FIRST_NORMAL_XID).then_some(xid)
+    }
+
+    /// The oldest transaction that inserted here and is not known to have
+    /// committed: of those that were rolled back `pd_prune_xid` does not speak.
+    unsafe fn oldest_inserter(self) -> Option<u32> {
         let header = self.0;
+        let mut oldest: Option<u32> = None;
         // SAFETY: as above; an item with storage begins with a tuple header.
         unsafe {
-            let mut oldest = Some((*header).pd_prune_xid.into_inner()).filter(|xid| *xid >= 3);
             let line = (&raw const (*header).pd_linp).cast::<pg_sys::ItemIdData>();
             for index in 0..usize::from(max_offset(header)) {
                 let item = *line.add(index);
@@ -188,12 +204,15 @@ impl HeapPage {
                 let tuple = tuple.cast::<pg_sys::HeapTupleHeaderData>();
                 let xmin = (*tuple).t_choice.t_heap.t_xmin.into_inner();
                 let committed = u32::from((*tuple).t_infomask) & pg_sys::HEAP_XMIN_COMMITTED != 0;
-                if !committed && xmin >= 3 && oldest.is_none_or(|old| precedes(xmin, old)) {
+                if !committed
+                    && xmin >= FIRST_NORMAL_XID
+                    && oldest.is_none_or(|old| precedes(xmin, old))
+                {
                     oldest = Some(xmin);
                 }
             }
-            oldest
         }
+        oldest
     }
 
     /// `PageSetFull` and `PageSetPrunable` (storage/bufpage.h). Whether the

@@ -69,6 +69,7 @@ CREATE FUNCTION garbage_map_facts(
     OUT ranges bigint,
     OUT prune_ranges bigint,
     OUT prune_min_dead bigint,
+    OUT prune_dead bigint,
     OUT pages_to_vacuum bigint,
     OUT tuple_bytes bigint,
     OUT analyzed boolean,
@@ -129,7 +130,7 @@ CREATE VIEW garbage_candidates AS
                c.oid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid AS catalog,
                f.*, f.n_dead_tuples * f.tuple_bytes AS dead_bytes,
                f.n_dead_tuples + f.n_dead_items AS n_garbage,
-               a.threshold, a.enabled,
+               a.threshold, a.enabled, m.oid AS toast_of,
                n.created_per_second_5m, n.removed_per_second_5m,
                n.created_per_second_1h, n.removed_per_second_1h,
                coalesce(h.n_removable, 0::bigint) AS n_removable,
@@ -209,13 +210,14 @@ CREATE VIEW garbage_candidates AS
                END
                WHEN 'prune' THEN pg_catalog.format(
                    '%s%% of %s dead tuples (about %s) are in %s of %s ranges; pruning them reads no index, VACUUM visits %s pages%s',
-                   pg_catalog.round((coalesce(j.share_in_20_percent, 0::double precision) * 100::double precision)::numeric),
+                   j.prune_dead * 100 / j.n_dead_tuples,
                    j.n_dead_tuples, pg_catalog.pg_size_pretty(j.dead_bytes), j.prune_ranges,
                    j.ranges, j.pages_to_vacuum,
                    CASE
                        WHEN NOT j.enabled THEN ' and autovacuum is off'
                        WHEN j.threshold_in IS NULL THEN ' and autovacuum is not due in sight'
-                       ELSE pg_catalog.format(' and autovacuum is due in %s', pg_catalog.date_trunc('minute', j.threshold_in))
+                       WHEN j.threshold_in < '1 min'::interval THEN ' and autovacuum is due within a minute at this rate'
+                       ELSE pg_catalog.format(' and autovacuum is due in %s at this rate', pg_catalog.date_trunc('minute', j.threshold_in))
                    END)
                WHEN 'rewrite' THEN pg_catalog.format(
                    'live tuples would fill %s of %s pages; the last ranges hold %s of them, so VACUUM cannot cut off %s. VACUUM FULL locks the table',
@@ -232,7 +234,7 @@ CREATE VIEW garbage_candidates AS
                        CASE WHEN j.n_kept > j.n_removable THEN 'most may not go yet'
                             ELSE 'too few or too far apart to prune' END)
                END
-           END AS reason,
+           END || coalesce(' (TOAST table of ' || j.toast_of::pg_catalog.regclass::text || ')', '') AS reason,
            CASE j.recommendation
                WHEN 'release' THEN CASE j.held_by
                    WHEN 'backend' THEN pg_catalog.format('SELECT pg_terminate_backend(%s)', j.holder_pid)

@@ -37,7 +37,12 @@ impl BlockMask {
     }
 
     pub(crate) fn count(&self) -> u8 {
-        self.0.iter().map(|w| w.count_ones() as u8).sum()
+        // Most are all known: bits in a row, which count faster.
+        let ones = |w: u64| match w & w.wrapping_add(1) {
+            0 => w.trailing_ones(),
+            _ => w.count_ones(),
+        };
+        self.0.iter().map(|&w| ones(w) as u8).sum()
     }
 
     /// The first block not in the mask.

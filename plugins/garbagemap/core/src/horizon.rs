@@ -31,6 +31,9 @@ pub struct HorizonBucket {
     pub count: u32,
 }
 
+/// Buckets that changed, a bit for each.
+type Changed = u16;
+
 /// The buckets of a relation: first the one that may go at once, then from the
 /// oldest to the youngest.
 #[derive(Clone, Default)]
@@ -47,12 +50,30 @@ impl Horizon {
         &self.buckets
     }
 
-    /// `n` more dead tuples, deleted by `xid`; 0 for aborted ones.
-    pub(crate) fn add(&mut self, xid: TransactionId, n: u32) {
-        let place = if xid == 0 { 0 } else { self.place_for(xid) };
+    /// `n` more dead tuples, deleted by `xid`; 0 for aborted ones. Which
+    /// buckets changed, a bit for each.
+    pub(crate) fn add(&mut self, xid: TransactionId, n: u32) -> Changed {
+        let (place, changed) = match xid {
+            0 => (0, 1),
+            _ if self.is_young(xid) => {
+                self.buckets[self.used].xid = xid;
+                (self.used, 1 << self.used)
+            }
+            // A merge moves them.
+            _ => (self.place_for(xid), Changed::MAX),
+        };
         if let Some(bucket) = self.buckets.get_mut(place) {
             bucket.count = bucket.count.saturating_add(n);
         }
+        changed
+    }
+
+    /// Whether it is the youngest transaction so far, and its tuples go to the
+    /// youngest bucket: nearly always.
+    fn is_young(&self, xid: TransactionId) -> bool {
+        self.used > 0
+            && !precedes(xid, self.buckets[self.used].xid)
+            && xid.wrapping_sub(self.young_from) < YOUNG_SPAN
     }
 
     /// The bucket a transaction's tuples go to: never an older one.
@@ -98,17 +119,23 @@ impl Horizon {
         self.used -= 1;
     }
 
-    /// `n` dead tuples are gone.
-    pub(crate) fn remove(&mut self, mut n: u32) {
-        for bucket in &mut self.buckets {
+    /// `n` dead tuples are gone. Which buckets changed.
+    pub(crate) fn remove(&mut self, mut n: u32) -> Changed {
+        let mut changed = 0;
+        for (i, bucket) in self.buckets.iter_mut().enumerate() {
+            if n == 0 {
+                break;
+            }
             let taken = bucket.count.min(n);
             bucket.count -= taken;
             n -= taken;
+            changed |= Changed::from(taken > 0) << i;
         }
         let empty = self.buckets.iter().take(self.used + 1).skip(1);
         if empty.clone().all(|b| b.count == 0) {
             self.used = 0;
         }
+        changed
     }
 }
 
@@ -135,17 +162,17 @@ impl<S: Sink> Ledger<S> {
         let Some(rel) = self.rels.get_mut(idx) else {
             return;
         };
-        let before = *rel.horizon.buckets();
-        match u32::try_from(delta) {
+        let mut changed = match u32::try_from(delta) {
             Ok(0) => return,
             Ok(n) => rel.horizon.add(cause.unwrap_or(youngest), n),
             Err(_) => rel.horizon.remove(delta.unsigned_abs()),
-        }
+        };
         let Some(place) = rel.sink else { return };
-        let now = rel.horizon.buckets().iter();
-        for (i, (now, before)) in now.zip(&before).enumerate() {
-            if now != before {
-                self.sink.publish_bucket(place, i, *now);
+        while changed != 0 {
+            let i = changed.trailing_zeros() as usize;
+            changed &= changed - 1;
+            if let Some(bucket) = rel.horizon.buckets().get(i) {
+                self.sink.publish_bucket(place, i, *bucket);
             }
         }
     }

@@ -22,6 +22,7 @@ cargo fmt --all --check
 step "lints and tests of the pure crates"
 cargo clippy "${pure[@]}" -p walker-tests -p walker-bench --all-targets -- -D warnings
 cargo test "${pure[@]}"
+RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps "${pure[@]}"
 
 step "fuzzing the pure crates, briefly"
 scripts/fuzz.sh "${WALKER_FUZZ:-5}"
@@ -38,7 +39,8 @@ summary() {
 # The first and the last server are tried with everything. On those between,
 # only what depends on the major version: the records and the numbers.
 between=(--lib --test main_job --test records --test records_text --test scenarios
-  --test histories --test base_scan --test crash --test sql_errors --test walstat)
+  --test histories --test base_scan --test crash --test sql_errors --test walstat
+  --test prune --test counters)
 
 failed=()
 for major in "$@"; do

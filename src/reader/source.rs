@@ -11,7 +11,7 @@ use pgrx::prelude::*;
 use walker_plugin::wal::{BLCKSZ, Lsn};
 
 /// Size of the window. Divides every allowed segment size (1 MB and up).
-const CHUNK: u64 = 1024 * 1024;
+const CHUNK: u64 = 128 * 1024;
 
 /// The segment file that is open in the XLogReader.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -4,10 +4,12 @@ mod budget;
 mod durable;
 mod failure;
 mod positions;
+mod rate;
 mod resume;
 mod run;
 mod signals;
 mod slot;
+mod trouble;
 mod wait;
 mod watch;
 

@@ -2,12 +2,13 @@
 
 use super::budget::Budget;
 use super::positions::Plugins;
+use super::rate::Rate;
 use super::slot::Slot;
 use super::wait::Waiter;
 use super::{failure, signals, watch};
 use crate::plugin::dispatch::{BatchEnd, BatchInput, run_batch};
 use crate::plugin::stats::BatchStats;
-use crate::reader::{Limit, NoRecord, Reader, current_limit, redo_pointer};
+use crate::reader::{Limit, Reader, current_limit, redo_pointer};
 use crate::services;
 use crate::shared::{Control, WorkerState};
 use crate::{compat, guc};
@@ -17,34 +18,31 @@ use std::ffi::CString;
 use std::time::{Duration, Instant};
 use walker_plugin::wal::Lsn;
 
-/// Pause before WAL that could not be read is tried again.
-const RETRY: Duration = Duration::from_millis(200);
-/// WAL that stays unreadable for so long is given up.
-const GIVE_UP: Duration = Duration::from_secs(10);
 /// How often the slot is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// WAL that has not grown for so long is complete enough to be tried.
 const GROWTH: Duration = Duration::from_millis(20);
 /// Reading less than this behind the limit is "streaming".
-const NEAR: u64 = 16 * 1024 * 1024;
+pub(super) const NEAR: u64 = 16 * 1024 * 1024;
 
-struct Worker<'a> {
-    control: &'a Control,
-    plugins: Plugins,
-    reader: Reader,
+/// The worker between two turns of its loop.
+pub(super) struct Worker<'a> {
+    pub(super) control: &'a Control,
+    pub(super) plugins: Plugins,
+    pub(super) reader: Reader,
     stats: &'static BatchStats,
     record_context: pg_sys::MemoryContext,
-    waiter: Waiter,
+    pub(super) waiter: Waiter,
     /// Plugins' state was last made durable at this position,
     flushed: Lsn,
     /// with this redo pointer.
     redo: Lsn,
     timeline: u32,
-    trouble_since: Option<Instant>,
+    pub(super) trouble_since: Option<Instant>,
     /// An incomplete record: do not try again before the limit is here,
-    not_before: Lsn,
+    pub(super) not_before: Lsn,
     /// or, if WAL has stopped growing, here.
-    needed: Lsn,
+    pub(super) needed: Lsn,
     rate: Rate,
     budget: Budget,
     first_flush: bool,
@@ -187,7 +185,7 @@ impl Worker<'_> {
     }
 
     /// Show what the last batch did.
-    fn publish(&mut self) {
+    pub(super) fn publish(&mut self) {
         let end = self.reader.end();
         let control = self.control;
         self.stats.publish(control);
@@ -272,77 +270,6 @@ impl Worker<'_> {
         }
     }
 
-    fn no_record(&mut self, why: NoRecord) {
-        match why {
-            NoRecord::Incomplete(need) => {
-                // Ask for a good deal more than the missing page, so that a
-                // huge record is not read over and over while it is written.
-                let read = need.bytes_since(self.reader.end());
-                self.not_before = Lsn(need.0 + (read / 2).min(NEAR));
-                self.needed = need;
-            }
-            NoRecord::Removed(segno) => self.lost(&format!("segment {segno} has been removed")),
-            NoRecord::Missing(segno, tli) => {
-                self.trouble(&format!("segment {segno} of timeline {tli} does not exist"))
-            }
-            NoRecord::Invalid(message) => self.trouble(&message),
-        }
-    }
-
-    /// WAL cannot be read, which may pass: a segment that is being renamed at
-    /// a promotion, for one.
-    fn trouble(&mut self, message: &str) {
-        let since = *self.trouble_since.get_or_insert_with(|| {
-            ereport!(
-                WARNING,
-                PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
-                format!("walker could not read WAL at {}", self.reader.end()),
-                message.to_owned()
-            );
-            self.control.set_text(&self.control.last_error, message);
-            self.control.last_error_at.store(failure::now(), Relaxed);
-            Instant::now()
-        });
-        if since.elapsed() >= GIVE_UP && redo_pointer() > self.reader.end() {
-            self.lost(message);
-            return;
-        }
-        self.reader = Reader::new(self.reader.end());
-        self.waiter.sleep(RETRY);
-    }
-
-    /// WAL is gone for good: say so, tell the plugins it concerns, go on where
-    /// the next plugin stands, at the redo pointer at the latest, from which on
-    /// every changed page has its image.
-    fn lost(&mut self, message: &str) {
-        let from = self.reader.end();
-        // A plugin that stands farther on may still have all of its WAL.
-        let to = self
-            .plugins
-            .next_after(from)
-            .unwrap_or(Lsn(u64::MAX))
-            .min(redo_pointer());
-        if to <= from {
-            self.waiter.sleep(RETRY);
-            return;
-        }
-        ereport!(
-            WARNING,
-            PgSqlErrorCode::ERRCODE_UNDEFINED_FILE,
-            format!("walker lost the WAL from {from} to {to}"),
-            format!("{message}. Reading goes on at {to}.")
-        );
-        self.control.gap_from.store(from.0, Relaxed);
-        self.control.gap_to.store(to.0, Relaxed);
-        self.control.gaps.fetch_add(1, Relaxed);
-        self.plugins.gap(from, to);
-        self.reader = Reader::new(to);
-        self.not_before = Lsn(0);
-        self.needed = Lsn(0);
-        self.trouble_since = None;
-        self.publish();
-    }
-
     /// A worker that grows beyond its limit makes way for a new one. Its state
     /// is sound, so it is written first and the new one goes on from there.
     fn stay_within_memory(&mut self) {
@@ -391,46 +318,5 @@ fn record_context() -> pg_sys::MemoryContext {
             8 * 1024,
             8 * 1024 * 1024,
         )
-    }
-}
-
-/// Bytes of WAL a second, and how often the process title changes.
-struct Rate {
-    since: Instant,
-    from: Lsn,
-    title: Instant,
-}
-
-impl Rate {
-    fn new() -> Rate {
-        Rate {
-            since: Instant::now(),
-            from: Lsn(0),
-            title: Instant::now(),
-        }
-    }
-
-    fn seen(&mut self, control: &Control, end: Lsn) {
-        let elapsed = self.since.elapsed();
-        if elapsed >= Duration::from_secs(1) {
-            let bytes = if self.from.is_valid() {
-                end.bytes_since(self.from)
-            } else {
-                0
-            };
-            control
-                .rate
-                .store((bytes as f64 / elapsed.as_secs_f64()) as u64, Relaxed);
-            self.since = Instant::now();
-            self.from = end;
-        }
-    }
-
-    fn due_for_title(&mut self) -> bool {
-        let due = self.title.elapsed() >= Duration::from_secs(1);
-        if due {
-            self.title = Instant::now();
-        }
-        due
     }
 }

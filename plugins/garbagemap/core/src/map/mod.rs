@@ -3,7 +3,7 @@
 //!
 //! One process writes ([`MapWriter`], in the worker), any number read
 //! ([`MapReader`], in backends). The area is a slice of atomic words in the
-//! server's main shared memory; [`layout`] says what is where.
+//! server's main shared memory; the file `layout.rs` says what is where.
 //!
 //! The rules that make it safe without locks:
 //!

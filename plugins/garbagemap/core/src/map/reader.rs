@@ -11,7 +11,7 @@ use walker_wal::RelFileLocator;
 /// Reads the map.
 ///
 /// Waiting for the writer to finish a change is bounded for the reader as a
-/// whole: after [`PATIENCE`] waits that led to nothing everything that is being
+/// whole: after 300 waits that led to nothing everything that is being
 /// changed counts as unknown. A change takes the writer microseconds, so this
 /// happens only if it died in the middle of one.
 pub struct MapReader<'a> {

@@ -1,0 +1,88 @@
+//! WAL that cannot be read: not yet, for the moment, or never again.
+
+use super::failure;
+use super::run::{NEAR, Worker};
+use crate::reader::{NoRecord, Reader, redo_pointer};
+use core::sync::atomic::Ordering::Relaxed;
+use pgrx::prelude::*;
+use std::time::{Duration, Instant};
+use walker_plugin::wal::Lsn;
+
+/// Pause before WAL that could not be read is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+/// WAL that stays unreadable for so long is given up.
+const GIVE_UP: Duration = Duration::from_secs(10);
+
+impl Worker<'_> {
+    /// There is no record where one was expected.
+    pub(super) fn no_record(&mut self, why: NoRecord) {
+        match why {
+            NoRecord::Incomplete(need) => {
+                // Ask for a good deal more than the missing page, so that a
+                // huge record is not read over and over while it is written.
+                let read = need.bytes_since(self.reader.end());
+                self.not_before = Lsn(need.0 + (read / 2).min(NEAR));
+                self.needed = need;
+            }
+            NoRecord::Removed(segno) => self.lost(&format!("segment {segno} has been removed")),
+            NoRecord::Missing(segno, tli) => {
+                self.trouble(&format!("segment {segno} of timeline {tli} does not exist"))
+            }
+            NoRecord::Invalid(message) => self.trouble(&message),
+        }
+    }
+
+    /// WAL cannot be read, which may pass: a segment that is being renamed at
+    /// a promotion, for one.
+    fn trouble(&mut self, message: &str) {
+        let since = *self.trouble_since.get_or_insert_with(|| {
+            ereport!(
+                WARNING,
+                PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
+                format!("walker could not read WAL at {}", self.reader.end()),
+                message.to_owned()
+            );
+            self.control.set_text(&self.control.last_error, message);
+            self.control.last_error_at.store(failure::now(), Relaxed);
+            Instant::now()
+        });
+        if since.elapsed() >= GIVE_UP && redo_pointer() > self.reader.end() {
+            self.lost(message);
+            return;
+        }
+        self.reader = Reader::new(self.reader.end());
+        self.waiter.sleep(RETRY);
+    }
+
+    /// WAL is gone for good: say so, tell the plugins it concerns, go on where
+    /// the next plugin stands, at the redo pointer at the latest, from which on
+    /// every changed page has its image.
+    fn lost(&mut self, message: &str) {
+        let from = self.reader.end();
+        // A plugin that stands farther on may still have all of its WAL.
+        let to = self
+            .plugins
+            .next_after(from)
+            .unwrap_or(Lsn(u64::MAX))
+            .min(redo_pointer());
+        if to <= from {
+            self.waiter.sleep(RETRY);
+            return;
+        }
+        ereport!(
+            WARNING,
+            PgSqlErrorCode::ERRCODE_UNDEFINED_FILE,
+            format!("walker lost the WAL from {from} to {to}"),
+            format!("{message}. Reading goes on at {to}.")
+        );
+        self.control.gap_from.store(from.0, Relaxed);
+        self.control.gap_to.store(to.0, Relaxed);
+        self.control.gaps.fetch_add(1, Relaxed);
+        self.plugins.gap(from, to);
+        self.reader = Reader::new(to);
+        self.not_before = Lsn(0);
+        self.needed = Lsn(0);
+        self.trouble_since = None;
+        self.publish();
+    }
+}

@@ -198,7 +198,7 @@ pub fn too_much_memory(bytes: u64, position: Lsn) {
         ),
         "walker",
     )
-    .set_hint("The worker restarts and goes on from where it was.")
+    .set_hint("The worker restarts and goes on from where it was. If this comes again and again, increase walker.max_memory, or lower the plugin's own limit.")
     .report(PgLogLevel::ERROR);
 }
 

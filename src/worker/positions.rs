@@ -61,6 +61,8 @@ impl Plugins {
 
     fn start_up(&mut self, control: &Control) {
         self.remembered = Remembered::load();
+        // A state may be too large from the start: then it is known whose.
+        memory::measure(guc::max_memory().is_some());
         for (index, plugin) in &self.running {
             let status = &control.plugins[*index as usize];
             let mut resume = Lsn(status.applied_lsn.load(Relaxed));

@@ -14,6 +14,8 @@ use pgrx::spi::{SpiClient, quote_identifier};
 /// Tables in the ranking, and how many of them are drawn.
 const MOST_TABLES: usize = 100;
 const MOST_DRAWN: usize = 24;
+/// A map of fewer ranges says no more than the ranking.
+const FEWEST_RANGES: usize = 4;
 /// Holders of garbage, and recommendations, in their lists.
 const MOST_HOLDERS: usize = 50;
 const MOST_ADVICE: usize = 10;
@@ -116,6 +118,7 @@ fn tables(client: &SpiClient<'_>, here: &str) -> Result<Tables, Error> {
     let mut tables = Vec::new();
     let mut unknown = Vec::new();
     let mut clean = 0;
+    let mut drawn = 0;
     for row in &all {
         let [relid, blocks, tuples, dead, items, inexact] = row.each_ref().map(number);
         let Some(oid) = relid.and_then(|oid| u32::try_from(oid).ok()) else {
@@ -133,11 +136,15 @@ fn tables(client: &SpiClient<'_>, here: &str) -> Result<Tables, Error> {
         if tables.len() == MOST_TABLES {
             continue;
         }
-        let ranges = match tables.len() < MOST_DRAWN {
-            // Dropped since: then there is nothing to draw.
-            true => read(oid.into(), MOST_RANGES).map(|t| t.ranges),
-            false => Ok(Vec::new()),
-        };
+        let mut ranges = Vec::new();
+        // One that was dropped since has nothing to draw.
+        if drawn < MOST_DRAWN
+            && let Ok(map) = read(oid.into(), MOST_RANGES)
+            && map.ranges.len() >= FEWEST_RANGES
+        {
+            ranges = map.ranges;
+            drawn += 1;
+        }
         tables.push(ReportTable {
             name: name(),
             blocks: blocks.unwrap_or(0),
@@ -145,7 +152,7 @@ fn tables(client: &SpiClient<'_>, here: &str) -> Result<Tables, Error> {
             dead,
             items,
             inexact_blocks,
-            ranges: ranges.unwrap_or_default(),
+            ranges,
         });
     }
     unknown.sort_by_key(|(_, blocks)| std::cmp::Reverse(*blocks));

@@ -133,8 +133,9 @@ pub fn idle(_: usize, size: u64, to: &mut Report) {
     };
     let switches = || read("status", "voluntary_ctxt_switches");
     let reads = || read("io", "rchar");
-    // The worker looks more often for some seconds after the last WAL.
-    std::thread::sleep(Duration::from_secs(10));
+    // The server writes one more record 15 seconds after the last, and the
+    // worker looks more often for 5 seconds after that.
+    std::thread::sleep(Duration::from_secs(25));
     let seconds = (size / 2).clamp(10, 30);
     let (switches_before, reads_before) = (switches(), reads());
     let cpu_before = cpu::of_process(pid.parse().expect("a number")).expect("the worker runs");

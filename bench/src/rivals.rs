@@ -70,7 +70,7 @@ fn waldump(backlog: &Backlog, option: &str) -> Cost {
 }
 
 /// The CPU time a session needs for a statement.
-pub fn session(cluster: &Cluster, sql: &str) -> Cost {
+fn session(cluster: &Cluster, sql: &str) -> Cost {
     let mut client = cluster.connect("postgres");
     let mut ask =
         |sql: &str| aligned(&rows(&mut client, sql).unwrap_or_else(|e| panic!("{sql}: {e}")));

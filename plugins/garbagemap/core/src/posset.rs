@@ -151,6 +151,7 @@ impl PosSet {
     pub(crate) fn remove_offsets(&mut self, lo: u16, gone: Offsets) -> Offsets {
         let mut removed = Offsets::default();
         match &mut self.0 {
+            Sparse(list) if list.is_empty() => return removed,
             Sparse(list) => {
                 let (from, to) = span(list, lo, lo + MAX_OFFSET);
                 let mut kept = from;

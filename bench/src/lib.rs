@@ -5,6 +5,7 @@ pub mod cpu;
 pub mod data;
 pub mod machine;
 pub mod profile;
+pub mod prune;
 pub mod queries;
 pub mod report;
 pub mod rivals;

@@ -5,7 +5,7 @@
 
 use std::fs;
 use walker_bench::report::Report;
-use walker_bench::{machine, profile, queries, rivals, scaling, tps};
+use walker_bench::{machine, profile, prune, queries, rivals, scaling, tps};
 use walker_tests::Server;
 use walker_tests::poll::env_number;
 
@@ -28,9 +28,10 @@ fn main() {
 /// A part of the bench: rounds, size in per cent, where the lines go.
 type Part = fn(usize, u64, &mut Report);
 
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 8] = [
     ("walk", rivals::measure),
     ("tables", queries::measure),
+    ("prune", prune::measure),
     ("tps", tps::measure),
     ("lag", tps::lag),
     ("idle", tps::idle),

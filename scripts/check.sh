@@ -20,7 +20,8 @@ step "formatting"
 cargo fmt --all --check
 
 step "lints and tests of the pure crates"
-cargo clippy "${pure[@]}" -p walker-tests -p walker-bench --all-targets -- -D warnings
+cargo clippy "${pure[@]}" -p walker-tests --all-targets -- -D warnings
+cargo clippy -p walker-bench -- -D warnings
 cargo test "${pure[@]}"
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps "${pure[@]}"
 

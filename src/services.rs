@@ -1,10 +1,11 @@
 //! What walker offers to plugins in any process: the table behind the
 //! rendezvous variable `walker_services`.
 
+use crate::plugin::current;
 use crate::reader::history;
 use crate::{shared, worker};
 use core::ffi::{CStr, c_char, c_int, c_void};
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use pgrx::prelude::*;
 use walker_plugin::{ABI_VERSION, RecordId, SERVICES_RENDEZVOUS, WalkerServices};
 
@@ -115,22 +116,26 @@ pub fn wake_waiters(control: &shared::Control) {
     }
 }
 
-/// A plugin has more state to write. Only the worker sets and reads it.
-static FLUSH_AGAIN: AtomicBool = AtomicBool::new(false);
+/// The plugins that have more state to write, a bit for each. Only the worker
+/// sets and reads it.
+static FLUSH_AGAIN: AtomicU32 = AtomicU32::new(0);
 
 #[pg_guard]
 unsafe extern "C-unwind" fn flush_again() {
-    FLUSH_AGAIN.store(true, Relaxed);
+    if let Some(running) = current::running() {
+        let plugin = 1u32.checked_shl(running.plugin).unwrap_or(0);
+        FLUSH_AGAIN.fetch_or(plugin, Relaxed);
+    }
 }
 
 /// Whether a plugin has more state to write.
 pub fn wants_flush() -> bool {
-    FLUSH_AGAIN.load(Relaxed)
+    FLUSH_AGAIN.load(Relaxed) != 0
 }
 
-/// The same, and the wish is granted.
-pub fn take_flush_wish() -> bool {
-    FLUSH_AGAIN.swap(false, Relaxed)
+/// Which of them do, a bit for each; the wish is granted.
+pub fn take_flush_wishes() -> u32 {
+    FLUSH_AGAIN.swap(0, Relaxed)
 }
 
 #[pg_guard]

@@ -139,9 +139,10 @@ impl Plugins {
         );
     }
 
-    /// Let every plugin make its state durable.
-    pub fn flush(&self, control: &Control, upto: Lsn) {
-        for (index, plugin) in &self.running {
+    /// Let plugins make their state durable: `which` has a bit for each.
+    pub fn flush(&self, control: &Control, upto: Lsn, which: u32) {
+        let wanted = |index: u32| which.checked_shr(index).unwrap_or(0) & 1 != 0;
+        for (index, plugin) in self.running.iter().filter(|(i, _)| wanted(*i)) {
             let Some(flush) = plugin.callbacks.flush_cb else {
                 continue;
             };

@@ -18,6 +18,10 @@ use std::ffi::CString;
 use std::time::{Duration, Instant};
 use walker_plugin::wal::Lsn;
 
+/// What is left of plugins' state is written for so long at the end.
+const LAST_FLUSH: Duration = Duration::from_millis(700);
+/// Between two parts of a state while there is no WAL to read.
+const BREATH: Duration = Duration::from_millis(1);
 /// How often the slot is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// WAL that has not grown for so long is complete enough to be tried.
@@ -155,6 +159,8 @@ impl Worker<'_> {
         self.plugins.poll(self.reader.end());
         self.flush_if_due();
         if services::wants_flush() {
+            // Others may want the processor, too.
+            self.waiter.sleep(BREATH);
             return;
         }
         if limit.lsn < self.needed || limit.lsn >= self.not_before {
@@ -241,8 +247,8 @@ impl Worker<'_> {
         if past_redo || first || end.bytes_since(self.flushed) >= much {
             self.flush();
             self.redo = redo;
-        } else if services::take_flush_wish() {
-            self.flush_plugins();
+        } else if services::wants_flush() {
+            self.flush_plugins(services::take_flush_wishes());
         }
     }
 
@@ -250,23 +256,27 @@ impl Worker<'_> {
         let end = self.reader.end();
         self.first_flush = false;
         self.plugins.remember(self.control, end);
-        self.flush_plugins();
+        services::take_flush_wishes();
+        self.flush_plugins(u32::MAX);
         self.flushed = end;
     }
 
     /// A large state is written in parts, between which WAL is read.
-    fn flush_plugins(&mut self) {
-        self.plugins.flush(self.control, self.reader.end());
+    fn flush_plugins(&mut self, which: u32) {
+        self.plugins.flush(self.control, self.reader.end(), which);
         if let Some(durable) = self.plugins.durable(self.control) {
             self.slot.advance(durable);
         }
     }
 
-    /// All of it, as nothing will be read any more.
+    /// All of it, as nothing will be read any more. A plugin that finds no end
+    /// must not keep the server from stopping.
     fn flush_whole(&mut self) {
+        let started = Instant::now();
         self.flush();
-        while services::take_flush_wish() {
-            self.flush_plugins();
+        while services::wants_flush() && started.elapsed() < LAST_FLUSH {
+            signals::serve();
+            self.flush_plugins(services::take_flush_wishes());
         }
     }
 

@@ -17,8 +17,8 @@ mod polite;
 use crate::services::services;
 pub use new::NewState;
 use pgrx::pg_sys;
-use polite::Polite;
-use std::fs::{self, File, OpenOptions};
+pub use polite::Polite;
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,9 @@ use walker_wal::{BLCKSZ, Lsn};
 
 /// Directory of all state files, in the data directory.
 pub const DIRECTORY: &str = "pg_walker";
+
+/// Bytes read between two barriers.
+const READ_BYTES: usize = 256 << 10;
 
 const O_NOFOLLOW: i32 = 0o400000;
 const O_NONBLOCK: i32 = 0o4000;
@@ -42,7 +45,7 @@ pub struct SavedState {
     /// The state contains all WAL up to here.
     pub lsn: Lsn,
     /// Where its payload is read from.
-    pub payload: BufReader<io::Take<File>>,
+    pub payload: BufReader<io::Take<Polite>>,
 }
 
 impl StateFile {
@@ -111,7 +114,6 @@ impl StateFile {
         }
         let mut polite = Polite::new(file);
         let header = check(&mut polite, meta.len(), identity())?;
-        let file = polite.into_inner();
         if !services().is_some_and(|s| s.check_record(&header.last)) {
             return Err(StateError::Foreign(
                 "its last record does not stand in this server's WAL history",
@@ -119,7 +121,7 @@ impl StateFile {
         }
         Ok(Some(SavedState {
             lsn: Lsn(header.last.end_lsn),
-            payload: BufReader::new(file.take(header.payload_len)),
+            payload: BufReader::with_capacity(READ_BYTES, polite.take(header.payload_len)),
         }))
     }
 

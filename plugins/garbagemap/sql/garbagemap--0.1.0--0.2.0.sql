@@ -161,7 +161,7 @@ CREATE VIEW garbage_candidates AS
              ) AS s
              CROSS JOIN LATERAL (
                  SELECT least(s.base + s.scale * greatest(c.reltuples, 0::real)::double precision,
-                              s.most)::bigint AS threshold,
+                              s.most, 9e18::double precision)::bigint AS threshold,
                         coalesce(o.enabled, 'true')::boolean
                             AND pg_catalog.current_setting('autovacuum')::boolean AS enabled
              ) AS a
@@ -237,15 +237,15 @@ CREATE VIEW garbage_candidates AS
            END || coalesce(' (TOAST table of ' || j.toast_of::pg_catalog.regclass::text || ')', '') AS reason,
            CASE j.recommendation
                WHEN 'release' THEN CASE j.held_by
-                   WHEN 'backend' THEN pg_catalog.format('SELECT pg_terminate_backend(%s)', j.holder_pid)
+                   WHEN 'backend' THEN pg_catalog.format('SELECT pg_catalog.pg_terminate_backend(%s)', j.holder_pid)
                    WHEN 'prepared transaction' THEN pg_catalog.format('ROLLBACK PREPARED %L', j.holder)
-                   WHEN 'replication slot' THEN pg_catalog.format('SELECT pg_drop_replication_slot(%L)', j.holder)
+                   WHEN 'replication slot' THEN pg_catalog.format('SELECT pg_catalog.pg_drop_replication_slot(%L)', j.holder)
                END
                WHEN 'vacuum' THEN pg_catalog.format('VACUUM %s', j.name)
-               WHEN 'prune' THEN pg_catalog.format('CALL garbage_prune(%L, min_dead => %s)', j.name, j.prune_min_dead)
+               WHEN 'prune' THEN pg_catalog.format('CALL %s.garbage_prune(%L::pg_catalog.regclass, min_dead => %s)', '@extschema@', j.name, j.prune_min_dead)
                WHEN 'rewrite' THEN pg_catalog.format('VACUUM FULL %s', j.name)
                ELSE CASE WHEN j.known_share < 0.5::double precision
-                   THEN pg_catalog.format('SELECT garbage_base_scan(%L)', j.name) END
+                   THEN pg_catalog.format('SELECT %s.garbage_base_scan(%L::pg_catalog.regclass)', '@extschema@', j.name) END
            END AS command,
            j.blocks, j.n_tuples, j.n_dead_tuples, j.n_dead_items, j.dead_bytes,
            CASE WHEN j.known_share < 1::double precision THEN 'at least'

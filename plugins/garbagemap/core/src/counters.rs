@@ -194,8 +194,9 @@ impl<S: Sink> Ledger<S> {
         });
     }
 
-    /// Show what was counted until `now`, in microseconds of any epoch.
-    pub fn show_counters(&mut self, now: i64) {
+    /// Show what was counted until `now`, in microseconds of any epoch; `None`
+    /// while old WAL is read, which says nothing of the rates of now.
+    pub fn show_counters(&mut self, now: Option<i64>) {
         while let Some(idx) = self.counted.pop() {
             let Some(rel) = self.rels.get_mut(idx) else {
                 continue;
@@ -204,11 +205,13 @@ impl<S: Sink> Ledger<S> {
             counted.waiting = false;
             let sum = (counted.counters.created(), counted.counters.removed());
             let before = std::mem::replace(&mut counted.reckoned, sum);
-            counted.rates.add(
-                now,
-                sum.0.saturating_sub(before.0),
-                sum.1.saturating_sub(before.1),
-            );
+            if let Some(now) = now {
+                counted.rates.add(
+                    now,
+                    sum.0.saturating_sub(before.0),
+                    sum.1.saturating_sub(before.1),
+                );
+            }
             if let Some(place) = rel.sink {
                 self.sink
                     .publish_counters(place, &counted.counters, &counted.rates);

@@ -36,6 +36,8 @@ pub struct GarbageMap {
     saver: Saver,
     /// The position of the state the ledger was built from.
     start: Option<Lsn>,
+    /// What is read since is of now, and so are the rates.
+    caught_up: bool,
     /// Malformed records logged so far.
     complaints: u32,
 }
@@ -125,6 +127,7 @@ impl Plugin for GarbageMap {
             scans: BaseScans::new(mailbox),
             saver: Saver::new(file, saved),
             start,
+            caught_up: false,
             complaints: 0,
         })
     }
@@ -147,9 +150,12 @@ impl Plugin for GarbageMap {
 
     fn poll(&mut self, lsn: Lsn) -> Result<(), PluginError> {
         self.ledger.advance(lsn);
+        self.caught_up |= is_recent(lsn);
         // SAFETY: reads the clock.
-        self.ledger
-            .show_counters(unsafe { pg_sys::GetCurrentTimestamp() });
+        let now = self
+            .caught_up
+            .then(|| unsafe { pg_sys::GetCurrentTimestamp() });
+        self.ledger.show_counters(now);
         self.scans.serve(&mut self.ledger, lsn);
         for mismatch in self.ledger.take_mismatches() {
             self.warn(&format!(
@@ -206,6 +212,20 @@ impl GarbageMap {
         let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
         self.services.warn(NAME, &message);
     }
+}
+
+/// Whether not much WAL lies behind this position.
+fn is_recent(lsn: Lsn) -> bool {
+    const NEAR: u64 = 16 << 20;
+    // SAFETY: read shared memory under its locks (access/transam/xlog.c,
+    // xlogrecovery.c); the timeline is not asked for.
+    let end = unsafe {
+        match pg_sys::RecoveryInProgress() {
+            true => pg_sys::GetXLogReplayRecPtr(core::ptr::null_mut()),
+            false => pg_sys::GetFlushRecPtr(core::ptr::null_mut()),
+        }
+    };
+    end.saturating_sub(lsn.0) < NEAR
 }
 
 /// A state file that cannot be used: say why, keep it aside, learn anew.

@@ -18,11 +18,16 @@ use walker_plugin::wal::Lsn;
 const SLICE_TIME: Duration = Duration::from_millis(10);
 /// Bytes between two looks at the clock.
 const SLICE_BYTES: usize = 256 << 10;
+/// A save that takes longer is finished in one piece: where WAL changes the
+/// ledger faster than slices write it, there would be no end, and neither to
+/// the file.
+const MOST_TIME: Duration = Duration::from_secs(15);
 
 /// The state file and what is being written of it.
 pub struct Saver {
     file: StateFile,
     new: Option<NewState>,
+    begun: Instant,
     bytes: u64,
     /// What is known of the file.
     pub saved: Saved,
@@ -37,6 +42,7 @@ impl Saver {
         Saver {
             file,
             new: None,
+            begun: Instant::now(),
             bytes: 0,
             saved,
         }
@@ -80,17 +86,20 @@ impl Saver {
         let mut new = match self.new.take() {
             Some(new) => new,
             None => {
-                self.bytes = 0;
+                (self.begun, self.bytes) = (started, 0);
                 ledger.begin_save()?;
                 self.file.begin()?
             }
         };
+        let whole = leaving
+            || self.begun.elapsed() >= MOST_TIME
+            || self.bytes > 2 * ledger.stats().memory_used.max(SLICE_BYTES as u64);
         let mut to = Counted {
             to: &mut new,
             bytes: &mut self.bytes,
         };
         while !ledger.save_slice(&mut to, SLICE_BYTES)? {
-            if !leaving && started.elapsed() >= SLICE_TIME {
+            if !whole && started.elapsed() >= SLICE_TIME {
                 services.flush_again();
                 self.new = Some(new);
                 return Ok(false);

@@ -55,7 +55,11 @@ unsafe fn call(fcinfo: pg_sys::FunctionCallInfo) -> Result<Done, Error> {
     // (ExecuteCallStmt in commands/functioncmds.c), SELECT never calls us.
     let atomic = unsafe {
         let context = (*fcinfo).context.cast::<pg_sys::CallContext>();
-        context.is_null() || (*context).type_ != pg_sys::NodeTag::T_CallContext || (*context).atomic
+        context.is_null()
+            || (*context).type_ != pg_sys::NodeTag::T_CallContext
+            || (*context).atomic
+            // A block with EXCEPTION: its subtransaction cannot be ended here.
+            || pg_sys::GetCurrentTransactionNestLevel() > 1
     };
     run(request, table, atomic)
 }

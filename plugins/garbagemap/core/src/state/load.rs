@@ -104,9 +104,16 @@ impl<S: Sink> Ledger<S> {
                     return Err(LoadError::RangeBlocks(range_blocks));
                 }
             }
-            Item::Relation { locator } => {
+            Item::Relation {
+                locator,
+                last_touch,
+            } => {
                 self.drop_relation(locator);
-                (place.rel, place.rangeno) = (Some(self.open(locator).ok_or(NoMemory)?), None);
+                let idx = self.open(locator).ok_or(NoMemory)?;
+                if let Some(rel) = self.rels.get_mut(idx) {
+                    rel.last_touch = last_touch;
+                }
+                (place.rel, place.rangeno) = (Some(idx), None);
             }
             Item::Again { locator } => {
                 // It may have been let go meanwhile: then it stays so.

@@ -26,7 +26,7 @@ use crate::Counters;
 use crate::mem::NoMemory;
 
 const MAGIC: u32 = 0x6762_6c67;
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Bytes of a frame at most. The largest item, a range of 128 blocks full of
 /// garbage, needs a third of it.
@@ -43,6 +43,8 @@ enum Item<'a> {
     /// A relation without ranges; what came of it before does not count.
     Relation {
         locator: RelFileLocator,
+        /// Who is to go first if memory is short while this is read.
+        last_touch: u64,
     },
     /// A relation of before: more of its ranges follow.
     Again {

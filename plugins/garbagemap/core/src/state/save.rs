@@ -309,8 +309,11 @@ impl<S: Sink> Ledger<S> {
         saving.ranges.extend(rel.ranges.keys());
         rel.saved = saving.id;
         (saving.taken, saving.named) = (idx, Some(idx));
-        let locator = rel.locator;
-        saving.put(to, &Item::Relation { locator })
+        let item = Item::Relation {
+            locator: rel.locator,
+            last_touch: rel.last_touch,
+        };
+        saving.put(to, &item)
     }
 
     /// Write a range. False if its relation is to be taken up again.

@@ -37,11 +37,20 @@ summary() {
   grep -E -A 12 "panicked at|^test .* FAILED|^error" "$results" | grep -v -E " (LOG|STATEMENT|DETAIL):  " | tail -n 60 >&2
 }
 
-# The first and the last server are tried with everything. On those between,
-# only what depends on the major version: the records and the numbers.
-between=(--lib --test main_job --test records --test records_text --test scenarios
-  --test histories --test base_scan --test crash --test sql_errors --test walstat
-  --test prune --test counters)
+# The last server is tried with everything, and so is each if there are but
+# one or two. The others are tried with what depends on the major version: the
+# records and the numbers, and on the oldest what goes wrong around them.
+numbers=(--lib --test main_job --test records --test records_text --test scenarios
+  --test histories --test base_scan --test crash --test prune --test counters)
+oldest=(--test state --test timelines --test retention --test end_of_wal --test security
+  --test sql_errors --test upgrade --test contract --test generic_wal --test plugins
+  --test monitoring --test packages --test readme)
+tests_of() {
+  local first=$1 last=${!#} major=$2
+  [ $# -gt 4 ] && [ "$major" != "$last" ] || return 0
+  echo "${numbers[@]}"
+  [ "$major" != "$first" ] || echo "${oldest[@]}"
+}
 
 failed=()
 for major in "$@"; do
@@ -51,8 +60,7 @@ for major in "$@"; do
     -p rust_misdeeds --no-default-features --features "pg$major" -- -D warnings
   step "PostgreSQL $major: build and install"
   scripts/install.sh install "$pg_config" dev
-  which=()
-  [ "$major" = "$1" ] || [ "$major" = "${!#}" ] || which=("${between[@]}")
+  read -r -a which -d '' < <(tests_of "$1" "$major" "$@") || true
   step "PostgreSQL $major: tests on real clusters"
   # pg_upgrade is tried from 17, if that was set up before. (Debian's 15 has
   # changes of its own that no other server can take over.)

@@ -15,7 +15,7 @@ mod new;
 mod polite;
 
 use crate::services::services;
-pub use new::NewState;
+pub use new::{NewState, SealedState};
 use pgrx::pg_sys;
 pub use polite::Polite;
 use std::fs::{self, OpenOptions};

@@ -3,8 +3,6 @@
 use super::polite::Polite;
 use super::{DIRECTORY, O_NOFOLLOW, StateError, identity};
 use crate::services::services;
-use pgrx::pg_sys;
-use std::ffi::CString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -45,7 +43,13 @@ impl NewState {
     ///
     /// `None`, and the old file stays, if `upto` is not the end of the last
     /// record that was delivered: there is no proof then.
-    pub fn finish(mut self, upto: Lsn) -> Result<Option<Lsn>, StateError> {
+    pub fn finish(self, upto: Lsn) -> Result<Option<Lsn>, StateError> {
+        self.seal(upto)?.map(SealedState::publish).transpose()
+    }
+
+    /// The first half of [`NewState::finish`]: make it durable under its
+    /// temporary name. Each half waits for the disk once.
+    pub fn seal(mut self, upto: Lsn) -> Result<Option<SealedState>, StateError> {
         let (Some(last), Some(writer)) = (last_record(), self.writer.take()) else {
             return Ok(None);
         };
@@ -54,8 +58,27 @@ impl NewState {
         }
         let file = writer.finish(identity(), last)?.into_inner();
         file.sync_all()?;
-        rename(&self.temp, &self.path)?;
-        Ok(Some(upto))
+        Ok(Some(SealedState {
+            state: self,
+            lsn: upto,
+        }))
+    }
+}
+
+/// A state that is complete and durable, but not yet in its place. Records may
+/// be taken meanwhile; it stays the state of its position.
+pub struct SealedState {
+    state: NewState,
+    lsn: Lsn,
+}
+
+impl SealedState {
+    /// Put it in the place of the old one. Returns its position.
+    pub fn publish(self) -> Result<Lsn, StateError> {
+        fs::rename(&self.state.temp, &self.state.path)?;
+        // The name is as durable as the directory it is in.
+        File::open(DIRECTORY)?.sync_all()?;
+        Ok(self.lsn)
     }
 }
 
@@ -107,26 +130,4 @@ fn create(path: &Path) -> io::Result<File> {
         .mode(mode)
         .custom_flags(O_NOFOLLOW)
         .open(path)
-}
-
-/// Replace the old file durably, as the server does with its own.
-fn rename(from: &Path, to: &Path) -> Result<(), StateError> {
-    let c = |p: &Path| {
-        CString::new(p.as_os_str().as_encoded_bytes()).map_err(|_| StateError::Damaged("bad name"))
-    };
-    let (from, to) = (c(from)?, c(to)?);
-    // SAFETY: durable_rename (storage/file/fd.c) returns -1 after reporting a
-    // failure at the level it is given, which is below ERROR.
-    let failed = unsafe {
-        pg_sys::durable_rename(
-            from.as_ptr(),
-            to.as_ptr(),
-            pg_sys::elog::PgLogLevel::LOG as i32,
-        )
-    };
-    if failed != 0 {
-        Err(io::Error::last_os_error().into())
-    } else {
-        Ok(())
-    }
 }

@@ -11,7 +11,7 @@ use pgrx::pg_sys;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 use walker_plugin::Services;
-use walker_plugin::state::{NewState, StateError, StateFile};
+use walker_plugin::state::{NewState, SealedState, StateError, StateFile};
 use walker_plugin::wal::Lsn;
 
 /// How long reading may stand still for a slice.
@@ -27,6 +27,8 @@ const MOST_TIME: Duration = Duration::from_secs(15);
 pub struct Saver {
     file: StateFile,
     new: Option<NewState>,
+    /// Complete, but not yet in its place.
+    sealed: Option<SealedState>,
     begun: Instant,
     bytes: u64,
     /// What is known of the file.
@@ -42,6 +44,7 @@ impl Saver {
         Saver {
             file,
             new: None,
+            sealed: None,
             begun: Instant::now(),
             bytes: 0,
             saved,
@@ -58,7 +61,7 @@ impl Saver {
         upto: Lsn,
         leaving: bool,
     ) -> Result<bool, StateError> {
-        if self.new.is_none() {
+        if self.new.is_none() && self.sealed.is_none() {
             // SAFETY: reads shared memory under its lock (access/transam/xlog.c).
             let redo = Lsn(unsafe { pg_sys::GetRedoRecPtr() });
             if !self.file.can_save(upto) || !leaving && self.saved.is_recent(upto, redo) {
@@ -70,7 +73,7 @@ impl Saver {
         self.saved.stood_still(started.elapsed());
         if result.is_err() {
             ledger.abandon_save();
-            self.new = None;
+            (self.new, self.sealed) = (None, None);
         }
         result
     }
@@ -83,6 +86,13 @@ impl Saver {
         leaving: bool,
     ) -> Result<bool, StateError> {
         let started = Instant::now();
+        if let Some(sealed) = self.sealed.take() {
+            let lsn = sealed.publish()?;
+            self.saved.saved(lsn, self.bytes);
+            if !leaving || lsn == upto {
+                return Ok(true);
+            }
+        }
         let mut new = match self.new.take() {
             Some(new) => new,
             None => {
@@ -106,9 +116,15 @@ impl Saver {
             }
         }
         ledger.finish_save(&mut to)?;
-        let Some(lsn) = new.finish(upto)? else {
+        let Some(sealed) = new.seal(upto)? else {
             return Ok(false);
         };
+        if !leaving {
+            services.flush_again();
+            self.sealed = Some(sealed);
+            return Ok(false);
+        }
+        let lsn = sealed.publish()?;
         self.saved.saved(lsn, self.bytes);
         Ok(true)
     }

@@ -104,8 +104,11 @@ impl Cluster {
             let sql = "SELECT rmgr, records, bytes, fpi_bytes \
                        FROM walker_rmgr_stats WHERE records > 0";
             let stats = rows(&mut client, sql).expect("walker_rmgr_stats");
+            // A batch that is being shown changes the counters one by one, and
+            // only then the position.
+            let again = rows(&mut client, sql).expect("walker_rmgr_stats");
             let after = rows(&mut client, ends).expect("walker_status");
-            if before != after {
+            if before != after || stats != again {
                 return None;
             }
             let printed = aligned(&before);

@@ -170,6 +170,15 @@ impl Cluster {
                 removed |= std::fs::remove_file(file).is_ok();
             }
         }
+        // One whose writing a kill has interrupted is no file to the server
+        // either; the WAL it is written from has not been let go yet.
+        for broken in log.split("incorrect size of file \"").skip(1) {
+            if let Some((name, _)) = broken.split_once('"')
+                && name.starts_with("pg_twophase/")
+            {
+                removed |= std::fs::remove_file(self.data_dir().join(name)).is_ok();
+            }
+        }
         removed
     }
 

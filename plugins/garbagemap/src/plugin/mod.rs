@@ -150,7 +150,7 @@ impl Plugin for GarbageMap {
 
     fn poll(&mut self, lsn: Lsn) -> Result<(), PluginError> {
         self.ledger.advance(lsn);
-        self.caught_up |= is_recent(lsn);
+        self.caught_up = self.caught_up || is_recent(lsn);
         // SAFETY: reads the clock.
         let now = self
             .caught_up

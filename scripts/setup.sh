@@ -6,6 +6,8 @@
 # usage: scripts/setup.sh MAJOR...        e.g. scripts/setup.sh 15 18
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
+# PostgreSQL's own Makefile makes its headers first only if no make is above it.
+unset MAKELEVEL MAKEFLAGS MFLAGS
 
 mkdir -p "$WALKER_CACHE/stamps" "$SERVERS" "$PGRX_HOME"
 LOG=$WALKER_CACHE/setup.log

@@ -2,17 +2,21 @@
 //!
 //! A plugin that saves no state gets every record at least once: the worker
 //! itself remembers, in its own state file, up to where the plugin has seen
-//! all WAL.
+//! all WAL. Nobody waits for the disk: see [`Remembered::durable`].
 
 use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
-use walker_plugin::state::{StateError, StateFile};
+use std::time::Duration;
+use walker_plugin::state::{SealedState, StateError, StateFile};
 use walker_plugin::wal::Lsn;
 
 /// Positions by plugin name.
 #[derive(Default, Serialize, Deserialize)]
 pub struct Remembered {
     positions: Vec<(String, Lsn)>,
+    /// What was remembered last, until it is durable.
+    #[serde(skip)]
+    sealed: Option<SealedState>,
 }
 
 /// The largest file that is believed: 16 plugins need a fraction of it.
@@ -48,22 +52,40 @@ impl Remembered {
             .map(|(_, lsn)| *lsn)
     }
 
-    /// Remember where these plugins are, at `upto` or before; whether that is
-    /// durable now.
-    pub fn save(&mut self, plugins: Vec<(String, Lsn)>, upto: Lsn) -> bool {
+    /// Remember where these plugins are, at `upto` or before. What was to be
+    /// remembered before that must be [durable](Self::durable).
+    pub fn save(&mut self, plugins: Vec<(String, Lsn)>, upto: Lsn) {
         self.positions = plugins;
-        if self.positions.is_empty() {
-            return false;
+        if self.positions.is_empty() || !file().can_save(upto) {
+            return;
         }
-        let saved = file().save(upto, |to: &mut dyn Write| {
-            serde_json::to_writer(to, self).map_err(Into::into)
-        });
-        match saved {
-            Ok(lsn) => lsn.is_some(),
-            Err(error) => {
-                pgrx::warning!("walker could not write its state file: {error}");
-                false
-            }
+        match self.write(upto) {
+            Ok(sealed) => self.sealed = sealed,
+            Err(error) => complain(&error),
         }
     }
+
+    fn write(&self, upto: Lsn) -> Result<Option<SealedState>, StateError> {
+        let mut new = file().begin()?;
+        serde_json::to_writer(&mut new as &mut dyn Write, self)
+            .map_err(|error| StateError::Io(error.into()))?;
+        new.seal(upto)
+    }
+
+    /// Whether something is not durable yet.
+    pub fn pending(&self) -> bool {
+        self.sealed.is_some()
+    }
+
+    /// The position up to which all is durable now that was not before. Waits
+    /// for the disk no longer than `patience`.
+    pub fn durable(&mut self, patience: Duration) -> Option<Lsn> {
+        let done = self.sealed.as_mut()?.wait(patience)?;
+        self.sealed = None;
+        done.inspect_err(complain).ok()
+    }
+}
+
+fn complain(error: &StateError) {
+    pgrx::warning!("walker could not write its state file: {error}");
 }

@@ -13,6 +13,7 @@ use crate::reader::redo_pointer;
 use crate::shared::{self, Control, PluginState};
 use core::sync::atomic::Ordering::Relaxed;
 use pgrx::prelude::*;
+use std::time::Duration;
 use walker_plugin::wal::Lsn;
 use walker_plugin::{RESUME, WalkerCallbacks};
 
@@ -161,8 +162,12 @@ impl Plugins {
 
     /// Remember where the plugins are that keep no state themselves. One that
     /// does not run now, because it is quarantined or could not be loaded,
-    /// will go on where it was.
-    pub fn remember(&mut self, control: &Control, upto: Lsn) {
+    /// will go on where it was. False if that must wait until what was
+    /// remembered before is durable.
+    pub fn remember(&mut self, control: &Control, upto: Lsn) -> bool {
+        if self.remembered.pending() {
+            return false;
+        }
         let mut seen = Vec::new();
         for (index, status) in control.configured().iter().enumerate() {
             let name = control.text(&status.name);
@@ -178,14 +183,28 @@ impl Plugins {
             };
             seen.push((name, position));
         }
-        if self.remembered.save(seen, upto) {
-            for (index, _) in &self.running {
-                if self.stateless[*index as usize] {
-                    let status = &control.plugins[*index as usize];
-                    status.durable_lsn.store(upto.0, Relaxed);
-                }
+        self.remembered.save(seen, upto);
+        true
+    }
+
+    /// Whether something remembered is not durable yet.
+    pub fn remembering(&self) -> bool {
+        self.remembered.pending()
+    }
+
+    /// Show what was remembered as durable once it is. Waits for the disk no
+    /// longer than `patience`. Whether there was something.
+    pub fn show_remembered(&mut self, control: &Control, patience: Duration) -> bool {
+        let Some(durable) = self.remembered.durable(patience) else {
+            return false;
+        };
+        for (index, _) in &self.running {
+            if self.stateless[*index as usize] {
+                let status = &control.plugins[*index as usize];
+                status.durable_lsn.store(durable.0, Relaxed);
             }
         }
+        true
     }
 
     /// Up to where the state of every plugin is durable; `None` if one of them

@@ -50,6 +50,8 @@ pub(super) struct Worker<'a> {
     rate: Rate,
     budget: Budget,
     first_flush: bool,
+    /// Positions are to be remembered as soon as that is possible.
+    to_remember: bool,
     slot: Slot,
     looked: Instant,
 }
@@ -91,6 +93,7 @@ pub fn run(control: &Control) {
         rate: Rate::new(),
         budget: Budget::new(),
         first_flush: true,
+        to_remember: false,
         slot: Slot::new(control),
         looked: Instant::now(),
     };
@@ -158,7 +161,7 @@ impl Worker<'_> {
         self.show_title("waiting at");
         self.plugins.poll(self.reader.end());
         self.flush_if_due();
-        if services::wants_flush() {
+        if services::wants_flush() || self.plugins.remembering() {
             // Others may want the processor, too.
             self.waiter.sleep(BREATH);
             return;
@@ -250,12 +253,24 @@ impl Worker<'_> {
         } else if services::wants_flush() {
             self.flush_plugins(services::take_flush_wishes());
         }
+        self.go_on_remembering(Duration::ZERO);
+    }
+
+    /// Nobody reads WAL here, so `patience` with the disk is short.
+    fn go_on_remembering(&mut self, patience: Duration) {
+        let end = self.reader.end();
+        if self.plugins.show_remembered(self.control, patience) {
+            self.release();
+        }
+        if self.to_remember {
+            self.to_remember = !self.plugins.remember(self.control, end);
+        }
     }
 
     fn flush(&mut self) {
         let end = self.reader.end();
         self.first_flush = false;
-        self.plugins.remember(self.control, end);
+        self.to_remember = !self.plugins.remember(self.control, end);
         services::take_flush_wishes();
         self.flush_plugins(u32::MAX);
         self.flushed = end;
@@ -264,6 +279,11 @@ impl Worker<'_> {
     /// A large state is written in parts, between which WAL is read.
     fn flush_plugins(&mut self, which: u32) {
         self.plugins.flush(self.control, self.reader.end(), which);
+        self.release();
+    }
+
+    /// Let WAL go that no plugin will need again.
+    fn release(&mut self) {
         if let Some(durable) = self.plugins.durable(self.control) {
             self.slot.advance(durable);
         }
@@ -273,11 +293,14 @@ impl Worker<'_> {
     /// must not keep the server from stopping.
     fn flush_whole(&mut self) {
         let started = Instant::now();
+        self.go_on_remembering(LAST_FLUSH);
         self.flush();
         while services::wants_flush() && started.elapsed() < LAST_FLUSH {
             signals::serve();
+            self.waiter.sleep(BREATH);
             self.flush_plugins(services::take_flush_wishes());
         }
+        self.go_on_remembering(LAST_FLUSH);
     }
 
     /// A worker that grows beyond its limit makes way for a new one. Its state

@@ -130,7 +130,15 @@ impl Cluster {
         let mut command = self.server.command("pg_ctl");
         command.arg(action).arg("-D").arg(self.data_dir());
         command.arg("-t").arg(timeout().as_secs().to_string());
+        if self.interposed().exists() {
+            command.env("LD_PRELOAD", self.interposed());
+        }
         command
+    }
+
+    /// A library of that name is loaded before libc.
+    pub(crate) fn interposed(&self) -> PathBuf {
+        self.path("interposed.so")
     }
 
     /// Starts the server and waits until it takes connections.

@@ -133,6 +133,9 @@ pub struct Setup<'a> {
     pub plugins: &'a str,
     /// Preloaded after walker.
     pub preload: &'a str,
+    /// A library whose functions take the place of libc's in every process of
+    /// the server.
+    pub interpose: &'a str,
     /// More of the configuration.
     pub conf: &'a str,
 }
@@ -144,6 +147,13 @@ impl Cluster {
         let cluster = Self::new(name);
         cluster.init();
         cluster.build_libraries(setup.libraries);
+        if !setup.interpose.is_empty() {
+            let library = cluster
+                .library_dir()
+                .join(format!("{}.so", setup.interpose));
+            fs::copy(&library, cluster.interposed())
+                .unwrap_or_else(|e| panic!("{}: {e}", library.display()));
+        }
         cluster.append_conf(&format!(
             "dynamic_library_path = '{}:$libdir'
              shared_preload_libraries = 'walker{}{}'

@@ -13,11 +13,13 @@
 
 mod new;
 mod polite;
+mod publish;
 
 use crate::services::services;
-pub use new::{NewState, SealedState};
+pub use new::NewState;
 use pgrx::pg_sys;
 pub use polite::Polite;
+pub use publish::SealedState;
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -134,6 +136,13 @@ impl StateFile {
             let _ = fs::rename(&self.path, &bad);
         }
     }
+}
+
+/// In the worker: it was asked to stop, so what is not saved now is read again
+/// by the next one.
+pub fn leaving() -> bool {
+    // SAFETY: a flag of the process (postmaster/interrupt.c).
+    unsafe { (&raw const pg_sys::ShutdownRequestPending).read_volatile() != 0 }
 }
 
 /// This server.

@@ -85,6 +85,18 @@ impl<W: Write + Seek> Writer<W> {
     }
 }
 
+impl<W> Writer<W> {
+    /// Bytes of payload written so far.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether nothing was written yet.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
 impl<W: Write> Write for Writer<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.pending.len() + bytes.len() > CHUNK {

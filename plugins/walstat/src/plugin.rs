@@ -8,8 +8,9 @@ use crate::area::NAME;
 use crate::guc;
 use pgrx::prelude::*;
 use std::ffi::CString;
-use std::io::Read;
-use walker_plugin::state::{SavedState, StateFile};
+use std::io::{Read, Write};
+use std::time::Duration;
+use walker_plugin::state::{SavedState, SealedState, StateError, StateFile, leaving};
 use walker_plugin::wal::Lsn;
 use walker_plugin::{
     ErrorReport, MAJOR, Plugin, RmgrSet, Services, SharedArea, WalRecord, services,
@@ -22,6 +23,9 @@ walker_plugin::export_plugin!(WalStat);
 /// take less.
 const MAX_STATE: u64 = 1 << 30;
 
+/// Somebody waits for counters to be reset: no longer than this for the disk.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// The plugin.
 pub struct WalStat {
     services: Services,
@@ -29,6 +33,8 @@ pub struct WalStat {
     file: StateFile,
     /// The position of the newest state file.
     saved: Option<Lsn>,
+    /// A state that is on its way there.
+    sealed: Option<SealedState>,
     /// Malformed records logged so far.
     complaints: u32,
 }
@@ -77,6 +83,7 @@ impl Plugin for WalStat {
             ledger: empty(area)?,
             file,
             saved: None,
+            sealed: None,
             complaints: 0,
         };
         match plugin.file.load() {
@@ -109,15 +116,22 @@ impl Plugin for WalStat {
         if self.ledger.reset_pending() {
             self.ledger.reset(lsn);
             // At once, or a crash would bring the old counters back.
+            self.published(PATIENCE);
             self.save(lsn);
+            self.published(PATIENCE);
         }
         self.ledger.publish();
         Ok(())
     }
 
     fn flush(&mut self, upto: Lsn) -> Result<Option<Lsn>, PluginError> {
-        if self.saved != Some(upto) {
+        // One that has just arrived is recent enough, until the last.
+        let arrived = self.published(Duration::ZERO);
+        if self.saved != Some(upto) && (!arrived || leaving()) {
             self.save(upto);
+        }
+        if self.sealed.is_some() {
+            self.services.flush_again();
         }
         self.ledger.publish();
         Ok(self.saved)
@@ -146,19 +160,44 @@ impl WalStat {
         Ok(())
     }
 
-    /// Write the state file. If that fails, the one before it stays, and with
-    /// it the WAL since then is read again after a restart: no reason to stop
-    /// counting.
+    /// Write the state file; nobody waits for the disk. If that fails, the one
+    /// before it stays, and with it the WAL since then is read again after a
+    /// restart: no reason to stop counting.
     fn save(&mut self, upto: Lsn) {
-        let bytes = self.ledger.save();
-        match self.file.save(upto, |to| to.write_all(&bytes)) {
-            Ok(Some(lsn)) => {
+        if self.sealed.is_some() || !self.file.can_save(upto) {
+            return;
+        }
+        match self.write(upto) {
+            Ok(sealed) => self.sealed = sealed,
+            Err(why) => self.could_not_write(&why),
+        }
+    }
+
+    fn write(&mut self, upto: Lsn) -> Result<Option<SealedState>, StateError> {
+        let mut new = self.file.begin()?;
+        new.write_all(&self.ledger.save())?;
+        new.seal(upto)
+    }
+
+    /// Look whether the state that is on its way has arrived; wait for it no
+    /// longer than `patience`. Whether there is none any more that was.
+    fn published(&mut self, patience: Duration) -> bool {
+        let Some(result) = self.sealed.as_mut().and_then(|s| s.wait(patience)) else {
+            return false;
+        };
+        self.sealed = None;
+        match result {
+            Ok(lsn) => {
                 self.saved = Some(lsn);
                 self.ledger.saved(lsn);
             }
-            Ok(None) => {}
-            Err(why) => self.warn(&format!("could not write the state file: {why}")),
+            Err(why) => self.could_not_write(&why),
         }
+        true
+    }
+
+    fn could_not_write(&self, why: &StateError) {
+        self.warn(&format!("could not write the state file: {why}"));
     }
 
     /// A state file that cannot be used: say why, keep it aside, begin anew.

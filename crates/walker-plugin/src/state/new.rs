@@ -1,12 +1,15 @@
 //! A state file that is being written.
 
 use super::polite::Polite;
+use super::publish::{SealedState, is_at_work};
 use super::{DIRECTORY, O_NOFOLLOW, StateError, identity};
 use crate::services::services;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::mem::take;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use walker_state::{RecordId, Writer};
 use walker_wal::Lsn;
 
@@ -27,6 +30,10 @@ pub struct NewState {
 
 impl NewState {
     pub(super) fn create(temp: PathBuf, path: PathBuf) -> Result<NewState, StateError> {
+        if is_at_work(&temp) {
+            let why = "the disk has not yet taken the state before";
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, why).into());
+        }
         make_directory()?;
         let mut state = NewState {
             writer: None,
@@ -39,16 +46,19 @@ impl NewState {
     }
 
     /// All is written, and contains everything up to `upto`: make it durable
-    /// and put it in the place of the old one. Returns the position.
+    /// and put it in the place of the old one, and wait for that. Returns the
+    /// position.
     ///
     /// `None`, and the old file stays, if `upto` is not the end of the last
     /// record that was delivered: there is no proof then.
     pub fn finish(self, upto: Lsn) -> Result<Option<Lsn>, StateError> {
-        self.seal(upto)?.map(SealedState::publish).transpose()
+        match self.seal(upto)? {
+            Some(mut sealed) => sealed.wait(Duration::MAX).transpose(),
+            None => Ok(None),
+        }
     }
 
-    /// The first half of [`NewState::finish`]: make it durable under its
-    /// temporary name. Each half waits for the disk once.
+    /// The same without waiting: ask [`SealedState::published`].
     pub fn seal(mut self, upto: Lsn) -> Result<Option<SealedState>, StateError> {
         let (Some(last), Some(writer)) = (last_record(), self.writer.take()) else {
             return Ok(None);
@@ -57,28 +67,19 @@ impl NewState {
             return Ok(None);
         }
         let file = writer.finish(identity(), last)?.into_inner();
-        file.sync_all()?;
-        Ok(Some(SealedState {
-            state: self,
-            lsn: upto,
-        }))
+        // From here on the temporary file is another's to remove.
+        let (temp, path) = (take(&mut self.temp), take(&mut self.path));
+        Ok(Some(SealedState::new(file, temp, path, upto)))
     }
-}
 
-/// A state that is complete and durable, but not yet in its place. Records may
-/// be taken meanwhile; it stays the state of its position.
-pub struct SealedState {
-    state: NewState,
-    lsn: Lsn,
-}
+    /// Bytes of payload written so far.
+    pub fn len(&self) -> u64 {
+        self.writer.as_ref().map_or(0, Writer::len)
+    }
 
-impl SealedState {
-    /// Put it in the place of the old one. Returns its position.
-    pub fn publish(self) -> Result<Lsn, StateError> {
-        fs::rename(&self.state.temp, &self.state.path)?;
-        // The name is as durable as the directory it is in.
-        File::open(DIRECTORY)?.sync_all()?;
-        Ok(self.lsn)
+    /// Whether nothing was written yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 
@@ -97,8 +98,10 @@ impl Write for NewState {
 
 impl Drop for NewState {
     fn drop(&mut self) {
-        // Gone already if it was finished.
-        let _ = fs::remove_file(&self.temp);
+        // It has no name any more if it was sealed.
+        if !self.temp.as_os_str().is_empty() {
+            let _ = fs::remove_file(&self.temp);
+        }
     }
 }
 

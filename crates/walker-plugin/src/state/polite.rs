@@ -2,25 +2,21 @@
 //!
 //! A process that does not answer ProcSignal barriers holds up DROP DATABASE,
 //! DROP TABLESPACE, and on a standby the replay of both. A large state takes
-//! longer to write, to sync and to read than that may last.
+//! longer to write and to read than that may last.
 
 use pgrx::pg_sys;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-/// Bytes between two syncs: each is short then, the last one as well.
-const SYNC_BYTES: usize = 2 << 20;
-
 /// A file that is read or written between barriers.
 pub struct Polite {
     file: File,
-    unsynced: usize,
 }
 
 impl Polite {
     /// Wrap a file.
     pub fn new(file: File) -> Self {
-        Polite { file, unsynced: 0 }
+        Polite { file }
     }
 
     /// The file itself.
@@ -31,7 +27,7 @@ impl Polite {
 
 /// Answer a barrier, if one is pending. Nothing else: no interrupt may end the
 /// process in the middle of a file.
-fn serve_barrier() {
+pub(super) fn serve_barrier() {
     // SAFETY: a flag of the server; ProcessProcSignalBarrier
     // (storage/ipc/procsignal.c) may be called where no buffer, lock or file
     // of a relation is held.
@@ -52,13 +48,7 @@ impl Read for Polite {
 impl Write for Polite {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         serve_barrier();
-        let n = self.file.write(bytes)?;
-        self.unsynced += n;
-        if self.unsynced >= SYNC_BYTES {
-            self.unsynced = 0;
-            self.file.sync_data()?;
-        }
-        Ok(n)
+        self.file.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -19,7 +19,7 @@ use oracle::ServerOracle;
 use pgrx::prelude::*;
 use saver::Saver;
 use std::ffi::CString;
-use walker_plugin::state::StateFile;
+use walker_plugin::state::{StateFile, leaving};
 use walker_plugin::wal::{Lsn, RmgrId};
 use walker_plugin::{ErrorReport, MAJOR, Plugin, RmgrSet, Services, WalRecord, services};
 
@@ -174,10 +174,8 @@ impl Plugin for GarbageMap {
     }
 
     fn flush(&mut self, upto: Lsn) -> Result<Option<Lsn>, PluginError> {
-        // SAFETY: a flag of the process.
-        let leaving = unsafe { pg_sys::ShutdownRequestPending } != 0;
         let (ledger, services) = (&mut self.ledger, &self.services);
-        match self.saver.flush(ledger, services, upto, leaving) {
+        match self.saver.flush(ledger, services, upto, leaving()) {
             Ok(true) => status::publish(&mut self.ledger, &self.saver.saved, upto),
             Ok(false) => {}
             Err(error) => self.warn(&format!("could not write the state file: {error}")),

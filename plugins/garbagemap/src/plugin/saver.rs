@@ -1,14 +1,13 @@
 //! Writing the ledger's state a slice at a time.
 //!
 //! Nobody reads WAL while a slice is written, so a slice is short; the ledger
-//! writes again what changes meanwhile. A save that fails is begun anew at the
-//! next occasion, and the old file stays.
+//! writes again what changes meanwhile. For the disk another thread waits. A
+//! save that fails is begun anew at the next occasion, and the old file stays.
 
 use super::status::Saved;
 use garbagemap_core::Ledger;
 use garbagemap_core::map::MapWriter;
 use pgrx::pg_sys;
-use std::io::{self, Write};
 use std::time::{Duration, Instant};
 use walker_plugin::Services;
 use walker_plugin::state::{NewState, SealedState, StateError, StateFile};
@@ -22,15 +21,17 @@ const SLICE_BYTES: usize = 256 << 10;
 /// ledger faster than slices write it, there would be no end, and neither to
 /// the file.
 const MOST_TIME: Duration = Duration::from_secs(15);
+/// A worker that leaves waits for the disk so long. Without its last state the
+/// next one reads a little more WAL.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The state file and what is being written of it.
 pub struct Saver {
     file: StateFile,
     new: Option<NewState>,
-    /// Complete, but not yet in its place.
-    sealed: Option<SealedState>,
+    /// Complete, but not yet durable in its place, and its length.
+    sealed: Option<(SealedState, u64)>,
     begun: Instant,
-    bytes: u64,
     /// What is known of the file.
     pub saved: Saved,
 }
@@ -46,7 +47,6 @@ impl Saver {
             new: None,
             sealed: None,
             begun: Instant::now(),
-            bytes: 0,
             saved,
         }
     }
@@ -86,64 +86,48 @@ impl Saver {
         leaving: bool,
     ) -> Result<bool, StateError> {
         let started = Instant::now();
-        if let Some(sealed) = self.sealed.take() {
-            let lsn = sealed.publish()?;
-            self.saved.saved(lsn, self.bytes);
-            if !leaving || lsn == upto {
-                return Ok(true);
+        loop {
+            if let Some((sealed, bytes)) = &mut self.sealed {
+                let patience = if leaving { PATIENCE } else { Duration::ZERO };
+                let Some(published) = sealed.wait(patience) else {
+                    services.flush_again();
+                    return Ok(false);
+                };
+                let lsn = published?;
+                self.saved.saved(lsn, *bytes);
+                self.sealed = None;
+                if !leaving || lsn == upto {
+                    return Ok(true);
+                }
             }
-        }
-        let mut new = match self.new.take() {
-            Some(new) => new,
-            None => {
-                (self.begun, self.bytes) = (started, 0);
-                ledger.begin_save()?;
-                self.file.begin()?
+            let mut new = match self.new.take() {
+                Some(new) => new,
+                None => {
+                    self.begun = started;
+                    ledger.begin_save()?;
+                    self.file.begin()?
+                }
+            };
+            let whole = leaving
+                || self.begun.elapsed() >= MOST_TIME
+                || new.len() > 2 * ledger.stats().memory_used.max(SLICE_BYTES as u64);
+            while !ledger.save_slice(&mut new, SLICE_BYTES)? {
+                if !whole && started.elapsed() >= SLICE_TIME {
+                    services.flush_again();
+                    self.new = Some(new);
+                    return Ok(false);
+                }
             }
-        };
-        let whole = leaving
-            || self.begun.elapsed() >= MOST_TIME
-            || self.bytes > 2 * ledger.stats().memory_used.max(SLICE_BYTES as u64);
-        let mut to = Counted {
-            to: &mut new,
-            bytes: &mut self.bytes,
-        };
-        while !ledger.save_slice(&mut to, SLICE_BYTES)? {
-            if !whole && started.elapsed() >= SLICE_TIME {
+            ledger.finish_save(&mut new)?;
+            let bytes = new.len();
+            let Some(sealed) = new.seal(upto)? else {
+                return Ok(false);
+            };
+            self.sealed = Some((sealed, bytes));
+            if !leaving {
                 services.flush_again();
-                self.new = Some(new);
                 return Ok(false);
             }
         }
-        ledger.finish_save(&mut to)?;
-        let Some(sealed) = new.seal(upto)? else {
-            return Ok(false);
-        };
-        if !leaving {
-            services.flush_again();
-            self.sealed = Some(sealed);
-            return Ok(false);
-        }
-        let lsn = sealed.publish()?;
-        self.saved.saved(lsn, self.bytes);
-        Ok(true)
-    }
-}
-
-/// Counts what is written.
-struct Counted<'a> {
-    to: &'a mut NewState,
-    bytes: &'a mut u64,
-}
-
-impl Write for Counted<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.to.write(bytes)?;
-        *self.bytes += n as u64;
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
     }
 }

@@ -12,9 +12,48 @@ pure=(-p walker-wal -p walker-state -p garbagemap-core -p garbagemap-picture -p 
 began=$SECONDS
 step() { say "[$((SECONDS - began)) s] $*"; }
 
-step "setting up PostgreSQL $*"
-scripts/setup.sh "$@"
+step "setting up PostgreSQL $1"
+scripts/setup.sh "$1"
 . scripts/env.sh
+work=$CARGO_TARGET_DIR/check
+rm -rf "$work"
+mkdir -p "$work"
+
+# The server, the lints, the build and its installation.
+prepare() {
+  scripts/setup.sh "$1" &&
+    cargo clippy -p walker -p garbagemap -p walstat -p walker-plugin -p message_log \
+      -p rust_misdeeds --no-default-features --features "pg$1" -- -D warnings &&
+    scripts/install.sh install "$(pg_config_of "$1")" dev
+}
+
+# Tests wait most of their time: meanwhile the next servers are prepared, and
+# give way to the tests. A file tells how each preparation ended.
+prepare_rest() {
+  local major
+  for major in "$@"; do
+    if prepare "$major" >"$work/$major.log" 2>&1; then
+      echo well >"$work/$major.end"
+    else
+      echo badly >"$work/$major.end"
+      return
+    fi
+  done
+}
+prepared() {
+  local told=
+  until [ -e "$work/$1.end" ]; do
+    if ! kill -0 "$preparing" 2>/dev/null && [ ! -e "$work/$1.end" ]; then
+      die "preparing PostgreSQL $1 was given up"
+    fi
+    [ -n "$told" ] || step "PostgreSQL $1: waiting until it is built"
+    told=1
+    sleep 1
+  done
+  [ "$(cat "$work/$1.end")" = well ] && return 0
+  tail -n 100 "$work/$1.log" >&2
+  die "PostgreSQL $1 could not be prepared"
+}
 
 step "formatting"
 cargo fmt --all --check
@@ -30,7 +69,7 @@ scripts/fuzz.sh "${WALKER_FUZZ:-5}"
 
 # Says again at the very end what failed: the logs of the servers, which come
 # first, are long.
-results=$CARGO_TARGET_DIR/check.log
+results=$work/results.log
 : >"$results"
 summary() {
   say "what failed"
@@ -52,24 +91,53 @@ tests_of() {
   [ "$major" != "$first" ] || echo "${oldest[@]}"
 }
 
-failed=()
+# The tests of one server. Run by hand and not by cargo, whose lock the next
+# preparation may hold for minutes.
+run_tests() {
+  local programs program bad=0
+  programs=$(cargo test -p walker-tests --no-run --message-format=json "$@" |
+    sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
+  [ -n "$programs" ] || die "there are no tests"
+  for program in $programs; do
+    step "running $(basename "$program" | sed 's/-[0-9a-f]*$//')"
+    (cd tests && "$program" --test-threads=1) || bad=1
+  done
+  return "$bad"
+}
+
+failed=() first=$1
+step "PostgreSQL $first: lints, build and install"
+prepare "$first"
+step "building the tests"
+cargo test -p walker-tests --no-run --quiet
+if [ $# -gt 1 ]; then
+  # In a process group of its own, so that all of it ends with us.
+  setsid nice -n 19 bash -c "$(declare -f prepare prepare_rest)
+    . scripts/env.sh
+    work='$work' prepare_rest ${*:2}" &
+  preparing=$!
+  trap 'kill -- "-$preparing" 2>/dev/null || true' EXIT
+fi
 for major in "$@"; do
+  [ "$major" = "$first" ] || prepared "$major"
   pg_config=$(pg_config_of "$major")
-  step "PostgreSQL $major: lints"
-  cargo clippy -p walker -p garbagemap -p walstat -p walker-plugin -p message_log \
-    -p rust_misdeeds --no-default-features --features "pg$major" -- -D warnings
-  step "PostgreSQL $major: build and install"
-  scripts/install.sh install "$pg_config" dev
-  read -r -a which -d '' < <(tests_of "$1" "$major" "$@") || true
+  read -r -a which -d '' < <(tests_of "$first" "$major" "$@") || true
   step "PostgreSQL $major: tests on real clusters"
   # pg_upgrade is tried from 17, if that was set up before. (Debian's 15 has
   # changes of its own that no other server can take over.)
   old=
   [ "$major" != 18 ] || [[ " $* " != *" 17 "* ]] || old=$(pg_config_of 17)
+  # The server's own suite, where there is its source and `make check-long`.
+  suite=$WALKER_CACHE/src/$major/tree
+  if [ -n "${WALKER_SUITE:-}" ] && [ -d "$suite" ]; then
+    export WALKER_REGRESSION=$suite
+    [ ${#which[@]} = 0 ] || which+=(--test regression)
+  else
+    unset WALKER_REGRESSION
+  fi
   WALKER_PG_CONFIG=$pg_config WALKER_PG_MAJOR=$major WALKER_OLD_PG_CONFIG=$old \
     WALKER_MONITORING=$WALKER_CACHE/monitoring/usr/bin \
-    cargo test -p walker-tests --no-fail-fast "${which[@]}" -- --test-threads=1 2>&1 |
-    tee -a "$results" || failed+=("$major")
+    run_tests "${which[@]}" 2>&1 | tee -a "$results" || failed+=("$major")
 done
 
 if [ ${#failed[@]} != 0 ]; then

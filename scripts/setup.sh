@@ -174,14 +174,12 @@ server_from_source() {
 }
 
 register() {
-  # pgrx compiles only against servers it knows.
-  local v args=()
-  for v in 15 16 17 18; do
-    [ -x "$(pg_config_of $v)" ] && args+=("$v=$(pg_config_of $v)")
-  done
+  # pgrx compiles only against servers it knows. Those that are not there yet
+  # as well: a change of this file makes everything be compiled again.
+  local v
   {
     echo '[configs]'
-    for v in "${args[@]}"; do echo "pg${v%%=*} = \"${v#*=}\""; done
+    for v in 15 16 17 18; do echo "pg$v = \"$(pg_config_of $v)\""; done
   } >"$PGRX_HOME/config.toml.new"
   cmp -s "$PGRX_HOME/config.toml.new" "$PGRX_HOME/config.toml" ||
     mv "$PGRX_HOME/config.toml.new" "$PGRX_HOME/config.toml"

@@ -81,9 +81,9 @@ fn nothing_waits_for_the_disk() {
             format!("SELECT durable_lsn > '{before}' FROM walker_plugins WHERE name = '{name}'");
         cluster.poll_query_until("postgres", &sql, "t");
     }
-    let longest = "SELECT state_write_longest FROM garbage_status";
+    let longest = "SELECT state_write_longest_ms FROM garbage_status";
     eprintln!(
-        "the longest stall: {}",
+        "the longest stall: {} ms",
         cluster.safe_psql("postgres", longest)
     );
     cluster.restart();

@@ -1,0 +1,111 @@
+//! The server's own regression suite on a server with walker, with a page
+//! image in every heap record, and a streaming standby that replays it all.
+//!
+//! `WALKER_REGRESSION` names the source tree of the server under test, with
+//! `src/test/regress` built; without it there is nothing to run. `make
+//! check-long` sets it for the servers that were built from source.
+
+use std::path::{Path, PathBuf};
+use walker_tests::Cluster;
+use walker_tests::oracle::{assert_map_exact, assert_map_exact_and_known, databases};
+use walker_tests::server::{output, text};
+use walker_tests::walker::plain;
+
+/// What the server's own 027_stream_regress.pl sets, and images for the audit.
+const CONF: &str = "max_connections = 40\n\
+    wal_consistency_checking = 'heap,heap2'\n\
+    max_wal_size = '4GB'\n\
+    wal_keep_size = '8GB'\n\
+    max_standby_streaming_delay = '600s'\n\
+    max_prepared_transactions = 20\n\
+    walker.max_retained_wal = '8GB'";
+
+fn tree() -> Option<PathBuf> {
+    std::env::var_os("WALKER_REGRESSION").map(PathBuf::from)
+}
+
+fn run_suite(cluster: &Cluster, tree: &Path) {
+    let regress = tree.join("src/test/regress");
+    let out = cluster.path("regress");
+    std::fs::create_dir(&out).expect("a directory");
+    cluster.server.give(&out);
+    let mut command = std::process::Command::new(regress.join("pg_regress"));
+    command.arg(format!("--inputdir={}", regress.display()));
+    command.arg(format!("--dlpath={}", regress.display()));
+    command.arg(format!("--outputdir={}", out.display()));
+    command.arg(format!("--bindir={}", cluster.server.ask("--bindir")));
+    command.arg(format!("--host={}", cluster.host().display()));
+    command.args(["--port=5432", "--user=postgres"]);
+    command.arg("--max-concurrent-tests=20");
+    let schedule = regress.join("parallel_schedule");
+    command.arg(format!("--schedule={}", schedule.display()));
+    let mut command = cluster.server.owned(command);
+    command.env("PGUSER", "postgres");
+    let done = output(&mut command);
+    let said = text(&done);
+    let last: Vec<&str> = said.lines().rev().take(12).collect();
+    eprintln!("{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
+    if !done.status.success() {
+        let diffs = std::fs::read_to_string(out.join("regression.diffs")).unwrap_or_default();
+        panic!("the suite failed\n{}", &diffs[..diffs.len().min(20_000)]);
+    }
+}
+
+fn audited(cluster: &Cluster) {
+    let sql = "SELECT images_checked, image_mismatches, degraded_relations, unknown_records \
+               FROM garbage_status";
+    eprintln!(
+        "{}: images checked, mismatches, degraded relations, unknown records: {}",
+        cluster.name,
+        cluster.safe_psql("postgres", sql)
+    );
+    let sql = "SELECT images_checked > 100000, image_mismatches, degraded_relations \
+               FROM garbage_status";
+    assert_eq!(cluster.safe_psql("postgres", sql), "t|0|0");
+}
+
+#[test]
+fn the_servers_own_suite_leaves_an_exact_map() {
+    let Some(tree) = tree() else {
+        eprintln!("skipped: WALKER_REGRESSION names no source tree");
+        return;
+    };
+    let primary = Cluster::with_walker("suite", &[], CONF);
+    let standby = Cluster::standby_of("suitestandby", &primary);
+    run_suite(&primary, &tree);
+    if plain() {
+        return;
+    }
+    let databases = databases(&primary);
+    for database in &databases {
+        primary.create_extensions(database);
+        // What the suite did not touch predates the walker.
+        primary.safe_psql(database, "SELECT garbage_base_scan()");
+    }
+    let mut compared = 0;
+    for database in &databases {
+        let checks = assert_map_exact_and_known(&primary, database);
+        let unknown: Vec<_> = checks
+            .iter()
+            .filter(|c| !c.exact)
+            .map(|c| &c.name)
+            .collect();
+        assert!(unknown.is_empty(), "after a base scan: {unknown:?}");
+        compared += checks.len();
+    }
+    eprintln!("{compared} heap relations compared on the primary");
+    audited(&primary);
+
+    primary.wait_for_catchup(&standby);
+    let mut compared = 0;
+    for database in &databases {
+        standby.safe_psql(database, "SELECT garbage_base_scan()");
+        compared += assert_map_exact(&standby, database).len();
+    }
+    eprintln!("{compared} heap relations compared on the standby");
+    audited(&standby);
+    let log = primary.log_from(0) + &standby.log_from(0);
+    for word in ["PANIC", "was terminated by signal", "TRAP:"] {
+        assert!(!log.contains(word), "a server's log says {word}");
+    }
+}

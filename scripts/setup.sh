@@ -174,13 +174,16 @@ server_from_source() {
 }
 
 register() {
-  # pgrx compiles only against servers it knows. Those that are not there yet
-  # as well: a change of this file makes everything be compiled again.
+  # pgrx compiles only against servers it knows, and compiles everything again
+  # if this file is newer: so it is always old. A server never moves.
   local v
   {
     echo '[configs]'
-    for v in 15 16 17 18; do echo "pg$v = \"$(pg_config_of $v)\""; done
+    for v in 15 16 17 18; do
+      [ ! -x "$(pg_config_of $v)" ] || echo "pg$v = \"$(pg_config_of $v)\""
+    done
   } >"$PGRX_HOME/config.toml.new"
+  touch -d 2000-01-01 "$PGRX_HOME/config.toml.new"
   cmp -s "$PGRX_HOME/config.toml.new" "$PGRX_HOME/config.toml" ||
     mv "$PGRX_HOME/config.toml.new" "$PGRX_HOME/config.toml"
   rm -f "$PGRX_HOME/config.toml.new"

@@ -1,5 +1,6 @@
 //! One cluster: its directory, its processes, its log.
 
+use crate::launch::Launch;
 use crate::poll::{poll_until, timeout};
 use crate::process::exists;
 pub use crate::process::{children, signal};
@@ -33,6 +34,8 @@ pub struct Cluster {
     base: PathBuf,
     /// The installation it runs on.
     pub server: &'static Server,
+    /// How its server is started.
+    pub launch: Launch,
 }
 
 impl Cluster {
@@ -57,6 +60,7 @@ impl Cluster {
             name: name.to_owned(),
             base,
             server,
+            launch: Launch::default(),
         }
     }
 
@@ -186,6 +190,7 @@ impl Cluster {
     pub fn try_start(&self) -> Result<(), String> {
         let mut command = self.pg_ctl("start");
         command.args(["-w", "-s", "-l"]).arg(self.log_path());
+        let mut command = self.launch.wrap(self.server, command);
         // The server must not hold pipes of ours.
         let status = command
             .stdin(Stdio::null())
@@ -341,6 +346,7 @@ fn remove_orphans(server: &'static Server, parent: &Path) {
             name: "orphan".to_owned(),
             base: entry.path(),
             server,
+            launch: Launch::default(),
         };
         if exists(owner) || cluster.postmaster_pid().is_none() {
             // Not ours to remove.

@@ -22,8 +22,8 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-pub use walker_state::StateError;
 use walker_state::{Identity, check};
+pub use walker_state::{StateError, is_shortage};
 use walker_wal::{BLCKSZ, Lsn};
 
 /// Directory of all state files, in the data directory.

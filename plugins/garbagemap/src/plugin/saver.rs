@@ -62,8 +62,7 @@ impl Saver {
         leaving: bool,
     ) -> Result<bool, StateError> {
         if self.new.is_none() && self.sealed.is_none() {
-            // SAFETY: reads shared memory under its lock (access/transam/xlog.c).
-            let redo = Lsn(unsafe { pg_sys::GetRedoRecPtr() });
+            let redo = redo_pointer();
             if !self.file.can_save(upto) || !leaving && self.saved.is_recent(upto, redo) {
                 return Ok(false);
             }
@@ -89,6 +88,10 @@ impl Saver {
         if let Some(sealed) = self.sealed.take() {
             let lsn = sealed.publish()?;
             self.saved.saved(lsn, self.bytes);
+            if !leaving && lsn < redo_pointer() {
+                // A checkpoint came meanwhile, and what called us was it.
+                services.flush_again();
+            }
             if !leaving || lsn == upto {
                 return Ok(true);
             }
@@ -128,6 +131,11 @@ impl Saver {
         self.saved.saved(lsn, self.bytes);
         Ok(true)
     }
+}
+
+fn redo_pointer() -> Lsn {
+    // SAFETY: reads shared memory under its lock (access/transam/xlog.c).
+    Lsn(unsafe { pg_sys::GetRedoRecPtr() })
 }
 
 /// Counts what is written.

@@ -44,11 +44,16 @@ fn fill(cluster: &Cluster) {
 
 /// Some segments of WAL, and a state.
 fn write_segments(cluster: &Cluster, segments: usize) {
+    let mut client = cluster.connect("postgres");
     for _ in 0..segments {
-        cluster.safe_psql("postgres", "UPDATE t SET b = b + 1 WHERE a % 10 = 1");
-        cluster.safe_psql("postgres", "SELECT pg_switch_wal()");
+        for sql in [
+            "UPDATE t SET b = b + 1 WHERE a % 10 = 1",
+            "SELECT pg_switch_wal()",
+        ] {
+            client.simple_query(sql).expect("a segment");
+        }
     }
-    cluster.safe_psql("postgres", "CHECKPOINT");
+    client.simple_query("CHECKPOINT").expect("a checkpoint");
 }
 
 fn write_and_wait(cluster: &Cluster, segments: usize) {

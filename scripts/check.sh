@@ -81,7 +81,8 @@ summary() {
 # records and the numbers, and on the oldest what goes wrong around them.
 numbers=(--lib --test main_job --test records --test records_text --test scenarios
   --test histories --test base_scan --test crash --test prune --test counters)
-oldest=(--test state --test timelines --test retention --test end_of_wal --test security
+oldest=(--test state --test timelines --test retention --test end_of_wal --test no_contrecord
+  --test allocation --test resources --test security
   --test sql_errors --test upgrade --test contract --test generic_wal --test plugins
   --test monitoring --test packages --test readme)
 tests_of() {

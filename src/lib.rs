@@ -29,6 +29,7 @@ compile_error!("walker needs panic = \"unwind\": an abort would restart every se
 #[pg_guard]
 #[allow(non_snake_case)]
 pub extern "C-unwind" fn _PG_init() {
+    walker_plugin::prepare();
     // SAFETY: plain flags of the server, written before libraries are loaded.
     let (preloading, upgrading) = unsafe {
         (

@@ -6,6 +6,7 @@
 use crate::rmgr;
 use core::ffi::{CStr, c_void};
 use libloading::os::unix::Library;
+use pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
 use std::ffi::CString;
 use walker_plugin::{ABI_VERSION, RecordCallback, WalkerCallbacks, WalkerPluginAbi};
@@ -34,6 +35,9 @@ pub enum LoadError {
     /// error in its `_PG_init`: the server's own words.
     #[error("{0}")]
     Library(String),
+    /// Memory or file descriptors are short, which passes.
+    #[error("{0}")]
+    Shortage(String),
     /// No `_PG_walker_plugin_init`.
     #[error("library \"{0}\" has no symbol _PG_walker_plugin_init")]
     NoInit(String),
@@ -112,7 +116,7 @@ pub fn load(name: &str) -> Result<LoadedPlugin, LoadError> {
         };
         Ok(())
     })
-    .catch_others(|error| Err(LoadError::Init(message_of(&error))))
+    .catch_others(|error| Err(or_shortage(&error, LoadError::Init)))
     .execute()?;
 
     if abi_version < 2 {
@@ -202,7 +206,7 @@ fn open(name: &CStr) -> Result<*mut c_void, LoadError> {
         };
         Ok(())
     })
-    .catch_others(|error| Err(LoadError::Library(message_of(&error))))
+    .catch_others(|error| Err(or_shortage(&error, LoadError::Library)))
     .execute()?;
     if handle.is_null() {
         return Err(LoadError::Library(format!(
@@ -213,9 +217,42 @@ fn open(name: &CStr) -> Result<*mut c_void, LoadError> {
     Ok(handle)
 }
 
+/// What a caught error means for the plugin.
+fn or_shortage(error: &CaughtError, otherwise: fn(String) -> LoadError) -> LoadError {
+    let message = message_of(error);
+    let (CaughtError::PostgresError(report)
+    | CaughtError::ErrorReport(report)
+    | CaughtError::RustPanic {
+        ereport: report, ..
+    }) = error;
+    // The dynamic loader puts the system's words for what failed into its own,
+    // and the server has no SQLSTATE for them.
+    let said = [ENOMEM, ENFILE, EMFILE].iter().any(|errno| {
+        let words = std::io::Error::from_raw_os_error(*errno).to_string();
+        let words = words.split(" (os error").next().unwrap_or(&words);
+        message.contains(words)
+    });
+    match said || is_shortage(report.sql_error_code()) {
+        true => LoadError::Shortage(message),
+        false => otherwise(message),
+    }
+}
+
+const ENOMEM: i32 = 12;
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
+/// Whether an error says that memory or descriptors were short.
+pub fn is_shortage(sqlstate: PgSqlErrorCode) -> bool {
+    matches!(
+        sqlstate,
+        PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY | PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES
+    )
+}
+
 /// The message of a caught error, with its detail.
-pub fn message_of(error: &pg_sys::panic::CaughtError) -> String {
-    use pg_sys::panic::CaughtError::{ErrorReport, PostgresError, RustPanic};
+pub fn message_of(error: &CaughtError) -> String {
+    use CaughtError::{ErrorReport, PostgresError, RustPanic};
     let report = match error {
         PostgresError(report)
         | ErrorReport(report)

@@ -28,6 +28,8 @@ pub enum NoRecord {
     Removed(u64),
     /// The segment with this number is not there (yet), on this timeline.
     Missing(u64, u32),
+    /// There is no descriptor to be had for the segment.
+    Short(String),
     /// The XLogReader's own message: this is not valid WAL.
     Invalid(String),
 }
@@ -163,10 +165,15 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        // SAFETY: allocated in `new`, freed once; closes the open segment.
+        // SAFETY: allocated in `new`, freed once; closes the open segment. Not
+        // freed after an ERROR: where that was for lack of memory, the reader
+        // still has a pointer to the buffer it had just freed
+        // (allocate_recordbuf in access/transam/xlogreader.c).
         unsafe {
             self.source.forget_segment(self.state);
-            pg_sys::XLogReaderFree(self.state);
+            if !std::thread::panicking() {
+                pg_sys::XLogReaderFree(self.state);
+            }
         }
     }
 }

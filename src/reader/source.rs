@@ -8,6 +8,7 @@ use super::{Limit, NoRecord};
 use crate::compat;
 use core::mem::MaybeUninit;
 use pgrx::prelude::*;
+use walker_plugin::state::is_shortage;
 use walker_plugin::wal::{BLCKSZ, Lsn};
 
 /// Size of the window. Divides every allowed segment size (1 MB and up).
@@ -220,7 +221,9 @@ impl WalSource {
             let errno = std::io::Error::last_os_error();
             // SAFETY: reads shared memory under its spinlock.
             let removed = unsafe { pg_sys::XLogGetLastRemovedSegno() };
-            self.refusal = Some(if errno.kind() != std::io::ErrorKind::NotFound {
+            self.refusal = Some(if is_shortage(&errno) {
+                NoRecord::Short(format!("{}: {errno}", path.trim_end_matches('\0')))
+            } else if errno.kind() != std::io::ErrorKind::NotFound {
                 NoRecord::Invalid(format!(
                     "could not open file \"{}\": {errno}",
                     path.trim_end_matches('\0')

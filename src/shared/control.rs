@@ -122,6 +122,8 @@ pub struct PluginStatus {
     pub failed_callback: AtomicU32,
     /// Failures at any position, each soon after the worker had started.
     pub streak: AtomicU32,
+    /// The same for lack of memory, which is seldom the plugin's fault.
+    pub shortages: AtomicU32,
 }
 
 impl PluginStatus {
@@ -142,6 +144,7 @@ impl PluginStatus {
     pub fn forgive(&self) {
         self.failures.store(0, Relaxed);
         self.streak.store(0, Relaxed);
+        self.shortages.store(0, Relaxed);
     }
 }
 
@@ -294,7 +297,8 @@ impl Control {
 
     /// Read a text.
     pub fn text<const N: usize>(&self, text: &Text<N>) -> String {
-        self.locked(pg_sys::LWLockMode::LW_SHARED, || text.get())
+        let (bytes, len) = self.locked(pg_sys::LWLockMode::LW_SHARED, || text.copy());
+        String::from_utf8_lossy(&bytes[..len]).into_owned()
     }
 
     /// Write a text, cut to its size.
@@ -302,7 +306,7 @@ impl Control {
         self.locked(pg_sys::LWLockMode::LW_EXCLUSIVE, || text.set(value));
     }
 
-    /// Run `f`, which must neither fail nor wait, under the lock.
+    /// Run `f`, which must neither fail, nor wait, nor allocate, under the lock.
     pub(super) fn locked<R>(&self, mode: pg_sys::LWLockMode::Type, f: impl FnOnce() -> R) -> R {
         let lock = self.lock.load(Relaxed);
         // SAFETY: the lock of our tranche, set before any reader exists.

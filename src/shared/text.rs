@@ -34,14 +34,9 @@ impl<const N: usize> Text<N> {
                 .all(|(a, b)| a.load(Ordering::Relaxed) == *b)
     }
 
-    pub(super) fn get(&self) -> String {
-        let len = (self.len.load(Ordering::Relaxed) as usize).min(N);
-        let bytes: Vec<u8> = self
-            .bytes
-            .iter()
-            .take(len)
-            .map(|b| b.load(Ordering::Relaxed))
-            .collect();
-        String::from_utf8_lossy(&bytes).into_owned()
+    /// Its bytes and how many of them count; allocates nothing.
+    pub(super) fn copy(&self) -> ([u8; N], usize) {
+        let bytes = self.bytes.each_ref().map(|b| b.load(Ordering::Relaxed));
+        (bytes, (self.len.load(Ordering::Relaxed) as usize).min(N))
     }
 }

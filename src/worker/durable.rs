@@ -4,6 +4,7 @@
 //! itself remembers, in its own state file, up to where the plugin has seen
 //! all WAL. Nobody waits for the disk: see [`Remembered::durable`].
 
+use pgrx::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -38,6 +39,15 @@ impl Remembered {
             serde_json::from_str(&text).map_err(|_| StateError::Damaged("it is not valid JSON"))
         });
         loaded.unwrap_or_else(|error| {
+            if error.is_shortage() {
+                // The file may be sound; it must still be there when memory
+                // and descriptors are.
+                ereport!(
+                    ERROR,
+                    PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
+                    format!("walker could not read its state file: {error}")
+                );
+            }
             pgrx::log!("walker ignores its state file: {error}");
             file().set_aside();
             Remembered::default()

@@ -7,6 +7,7 @@
 
 use super::{resume, watch};
 use crate::plugin::current::{self, Callback, Running};
+use crate::plugin::is_shortage;
 use crate::shared::{self, Control, WorkerState};
 use crate::{rmgr, services};
 use core::ffi::{CStr, c_int};
@@ -18,6 +19,8 @@ use std::sync::Mutex;
 use walker_plugin::wal::Lsn;
 
 static FAILED: AtomicBool = AtomicBool::new(false);
+/// The process ends because memory could not be had.
+static SHORTAGE: AtomicBool = AtomicBool::new(false);
 static STARTED: AtomicI64 = AtomicI64::new(0);
 /// Text of the FATAL that is ending the process.
 static LAST_WORDS: Mutex<Option<String>> = Mutex::new(None);
@@ -65,9 +68,16 @@ unsafe extern "C-unwind" fn name_the_plugin(edata: *mut pg_sys::ErrorData) {
     // stack; its texts live in ErrorContext, which is current.
     unsafe {
         if (*edata).elevel >= pg_sys::FATAL as c_int && !(*edata).message.is_null() {
+            SHORTAGE.store(
+                is_shortage(PgSqlErrorCode::from((*edata).sqlerrcode)),
+                Relaxed,
+            );
+            // Allocated before the lock is taken: if that fails, the exit
+            // callback comes and takes it.
             let message = CStr::from_ptr((*edata).message).to_string_lossy();
+            let message = Some(message.into_owned());
             if let Ok(mut words) = LAST_WORDS.lock() {
-                *words = Some(message.into_owned());
+                *words = message;
             }
         }
         if (*edata).context.is_null() {
@@ -82,24 +92,16 @@ unsafe extern "C-unwind" fn at_exit(_code: c_int, _arg: pg_sys::Datum) {
     let Some(control) = shared::control() else {
         return;
     };
-    let mut failed = FAILED.load(Relaxed);
-    if let Some(running) = current::running() {
-        if !failed {
-            let words = LAST_WORDS.lock().ok().and_then(|mut words| words.take());
-            let silent = words.is_none();
-            let message = words.unwrap_or_else(|| "the plugin ended the process".to_owned());
-            remember(control, Some(&running), &message);
-            if silent {
-                // The hook adds which plugin, and where.
-                ereport!(
-                    WARNING,
-                    PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION,
-                    "a walker plugin ended the worker process"
-                );
-            }
-        }
-        failed = true;
-        count(control, &running);
+    // SAFETY: a process that ends by FATAL may hold our own lock, and the
+    // transaction is ended only after this callback (LWLockReleaseAll in
+    // storage/lmgr/lwlock.c is what that begins with).
+    unsafe { pg_sys::LWLockReleaseAll() };
+    let running = current::running();
+    let reported = FAILED.load(Relaxed);
+    let failed = reported || running.is_some();
+    // First what needs no memory: there may be none, and nobody comes back.
+    if let Some(running) = &running {
+        count(control, running);
     }
     resume::publish(control);
     watch::clear(control);
@@ -111,6 +113,20 @@ unsafe extern "C-unwind" fn at_exit(_code: c_int, _arg: pg_sys::Datum) {
     control.since.store(now(), Relaxed);
     control.pid.store(0, Relaxed);
     services::wake_waiters(control);
+    if let Some(running) = running.filter(|_| !reported) {
+        let words = LAST_WORDS.lock().ok().and_then(|mut words| words.take());
+        let silent = words.is_none();
+        let message = words.unwrap_or_else(|| "the plugin ended the process".to_owned());
+        remember(control, Some(&running), &message);
+        if silent {
+            // The hook adds which plugin, and where.
+            ereport!(
+                WARNING,
+                PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION,
+                "a walker plugin ended the worker process"
+            );
+        }
+    }
 }
 
 /// A plugin that calls `exit()` must choose neither "never again" (0) nor
@@ -138,13 +154,17 @@ fn count(control: &Control, running: &Running) {
         counter.store(before.saturating_add(1), Relaxed);
     };
     plugin.errors.fetch_add(1, Relaxed);
+    let calm = now() - STARTED.load(Relaxed) >= CALM;
+    if SHORTAGE.load(Relaxed) && running.callback != Callback::Memory {
+        more(&plugin.shortages, !calm);
+        return;
+    }
     let callback = running.callback as u32;
     let same_lsn = plugin.last_error_lsn.swap(running.lsn.0, Relaxed) == running.lsn.0;
     let same_callback = plugin.failed_callback.swap(callback, Relaxed) == callback;
     // Callbacks without a record are not tied to a position.
     let again = same_callback && (same_lsn || running.callback != Callback::Record);
     more(&plugin.failures, again);
-    let calm = now() - STARTED.load(Relaxed) >= CALM;
     more(&plugin.streak, !calm);
 }
 
@@ -160,9 +180,10 @@ pub fn report(control: &Control, error: CaughtError) {
         .unwrap_or_default();
     let running = current::running();
     detail.push_str(&remember(control, running.as_ref(), &message));
+    let code = ereport.sql_error_code();
+    SHORTAGE.store(is_shortage(code), Relaxed);
     FAILED.store(true, Relaxed);
-    let mut again = pg_sys::panic::ErrorReport::new(ereport.sql_error_code(), message, "walker")
-        .set_detail(detail);
+    let mut again = pg_sys::panic::ErrorReport::new(code, message, "walker").set_detail(detail);
     if let Some(hint) = ereport.hint() {
         again = again.set_hint(hint.to_owned());
     }

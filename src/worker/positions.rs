@@ -8,7 +8,7 @@ use super::durable::Remembered;
 use crate::guc::{self, MAX_PLUGINS};
 use crate::memory;
 use crate::plugin::current::{self, Callback};
-use crate::plugin::{DispatchTable, LoadedPlugin, load};
+use crate::plugin::{DispatchTable, LoadError, LoadedPlugin, load};
 use crate::reader::redo_pointer;
 use crate::shared::{self, Control, PluginState};
 use core::sync::atomic::Ordering::Relaxed;
@@ -22,6 +22,9 @@ const MAX_FAILURES: u32 = 3;
 /// So is one that fails as often at any record, each time soon after a start:
 /// its failures hold up the others.
 const MAX_STREAK: u32 = 10;
+/// Memory that cannot be had is mostly taken by others, and comes back: time
+/// for that, but not for ever, or a record that needs too much holds up all.
+const MAX_SHORTAGES: u32 = 100;
 
 /// The plugins of this worker process.
 pub struct Plugins {
@@ -349,7 +352,8 @@ fn adopt_names(control: &Control, names: &[String]) {
 fn load_one(control: &Control, index: usize, name: &str) -> Option<LoadedPlugin> {
     let status = &control.plugins[index];
     let often = status.failures.load(Relaxed) >= MAX_FAILURES;
-    if often || status.streak.load(Relaxed) >= MAX_STREAK {
+    let short = status.shortages.load(Relaxed) >= MAX_SHORTAGES;
+    if often || short || status.streak.load(Relaxed) >= MAX_STREAK {
         status.state.store(PluginState::Quarantined as u32, Relaxed);
         ereport!(
             WARNING,
@@ -359,6 +363,8 @@ fn load_one(control: &Control, index: usize, name: &str) -> Option<LoadedPlugin>
                 if often {
                     let lsn = Lsn(status.last_error_lsn.load(Relaxed));
                     format!("{MAX_FAILURES} times at {lsn}")
+                } else if short {
+                    format!("{MAX_SHORTAGES} times in a row for lack of memory")
                 } else {
                     format!("{MAX_STREAK} times in a row")
                 }
@@ -377,6 +383,16 @@ fn load_one(control: &Control, index: usize, name: &str) -> Option<LoadedPlugin>
             control.set_text(&status.library, &plugin.library);
             status.abi_version.store(plugin.abi_version, Relaxed);
             Some(plugin)
+        }
+        // With the plugin left out its records would go by.
+        Err(LoadError::Shortage(message)) => {
+            current::enter(index as u32, Callback::Load, resume);
+            ereport!(
+                ERROR,
+                PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
+                format!("could not load walker plugin \"{name}\""),
+                message
+            );
         }
         Err(error) => {
             let message = error.to_string();

@@ -29,13 +29,35 @@ impl Worker<'_> {
                 self.trouble(&format!("segment {segno} of timeline {tli} does not exist"))
             }
             NoRecord::Invalid(message) => self.trouble(&message),
+            NoRecord::Short(message) => self.shortage(&message),
         }
     }
 
     /// WAL cannot be read, which may pass: a segment that is being renamed at
     /// a promotion, for one.
     fn trouble(&mut self, message: &str) {
-        let since = *self.trouble_since.get_or_insert_with(|| {
+        let since = self.trouble_begins(message);
+        if since.elapsed() >= GIVE_UP && redo_pointer() > self.reader.end() {
+            self.lost(message);
+            return;
+        }
+        self.try_again();
+    }
+
+    /// WAL that is there is never given up for want of a descriptor.
+    fn shortage(&mut self, message: &str) {
+        self.trouble_begins(message);
+        self.try_again();
+    }
+
+    fn try_again(&mut self) {
+        self.reader = Reader::new(self.reader.end());
+        self.waiter.sleep(RETRY);
+    }
+
+    /// Since when there is trouble; if since now, say so.
+    fn trouble_begins(&mut self, message: &str) -> Instant {
+        *self.trouble_since.get_or_insert_with(|| {
             ereport!(
                 WARNING,
                 PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
@@ -45,13 +67,7 @@ impl Worker<'_> {
             self.control.set_text(&self.control.last_error, message);
             self.control.last_error_at.store(failure::now(), Relaxed);
             Instant::now()
-        });
-        if since.elapsed() >= GIVE_UP && redo_pointer() > self.reader.end() {
-            self.lost(message);
-            return;
-        }
-        self.reader = Reader::new(self.reader.end());
-        self.waiter.sleep(RETRY);
+        })
     }
 
     /// WAL is gone for good: say so, tell the plugins it concerns, go on where

@@ -1,5 +1,6 @@
 //! One cluster: its directory, its processes, its log.
 
+use crate::launch::Launch;
 use crate::poll::{poll_until, timeout};
 use crate::process::exists;
 pub use crate::process::{children, signal};
@@ -33,6 +34,8 @@ pub struct Cluster {
     base: PathBuf,
     /// The installation it runs on.
     pub server: &'static Server,
+    /// How its server is started.
+    pub launch: Launch,
 }
 
 impl Cluster {
@@ -57,6 +60,7 @@ impl Cluster {
             name: name.to_owned(),
             base,
             server,
+            launch: Launch::default(),
         }
     }
 
@@ -130,15 +134,7 @@ impl Cluster {
         let mut command = self.server.command("pg_ctl");
         command.arg(action).arg("-D").arg(self.data_dir());
         command.arg("-t").arg(timeout().as_secs().to_string());
-        if self.interposed().exists() {
-            command.env("LD_PRELOAD", self.interposed());
-        }
         command
-    }
-
-    /// A library of that name is loaded before libc.
-    pub(crate) fn interposed(&self) -> PathBuf {
-        self.path("interposed.so")
     }
 
     /// Starts the server and waits until it takes connections.
@@ -194,6 +190,7 @@ impl Cluster {
     pub fn try_start(&self) -> Result<(), String> {
         let mut command = self.pg_ctl("start");
         command.args(["-w", "-s", "-l"]).arg(self.log_path());
+        let mut command = self.launch.wrap(self.server, command);
         // The server must not hold pipes of ours.
         let status = command
             .stdin(Stdio::null())
@@ -349,6 +346,7 @@ fn remove_orphans(server: &'static Server, parent: &Path) {
             name: "orphan".to_owned(),
             base: entry.path(),
             server,
+            launch: Launch::default(),
         };
         if exists(owner) || cluster.postmaster_pid().is_none() {
             // Not ours to remove.

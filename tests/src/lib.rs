@@ -9,7 +9,9 @@
 pub mod browser;
 pub mod cluster;
 pub mod crash;
+pub mod faults;
 pub mod history;
+pub mod launch;
 pub mod markdown;
 pub mod oracle;
 pub mod pgbench;

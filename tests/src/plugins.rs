@@ -144,15 +144,15 @@ impl Cluster {
     /// A running cluster with walker and these plugins. The worker comes back
     /// at once after a failure.
     pub fn with_plugins(name: &str, setup: &Setup<'_>) -> Self {
-        let cluster = Self::new(name);
+        let mut cluster = Self::new(name);
         cluster.init();
         cluster.build_libraries(setup.libraries);
         if !setup.interpose.is_empty() {
             let library = cluster
                 .library_dir()
                 .join(format!("{}.so", setup.interpose));
-            fs::copy(&library, cluster.interposed())
-                .unwrap_or_else(|e| panic!("{}: {e}", library.display()));
+            let preload = ("LD_PRELOAD".to_owned(), library.into());
+            cluster.launch.environment.push(preload);
         }
         cluster.append_conf(&format!(
             "dynamic_library_path = '{}:$libdir'

@@ -124,6 +124,11 @@ impl Server {
         command
     }
 
+    /// User and group of that owner, if it is not the test's own.
+    pub(crate) fn owner(&self) -> Option<(u32, u32)> {
+        self.owner.as_ref().map(|owner| (owner.uid, owner.gid))
+    }
+
     /// Gives a new directory to the owner of the clusters.
     pub fn give(&self, path: &Path) {
         if let Some(owner) = &self.owner {

@@ -61,6 +61,40 @@ pub fn add(to: &mut BTreeMap<String, RmgrCounts>, more: BTreeMap<String, RmgrCou
     }
 }
 
+/// What the worker counted is what pg_waldump finds, from wherever the worker
+/// began, over all timelines.
+pub fn every_record_is_counted(cluster: &Cluster) {
+    let (from, to, counted) = cluster.rmgr_stats();
+    let now: u32 = cluster.walker_status()["timeline"]
+        .parse()
+        .expect("a number");
+    let mut dumped = BTreeMap::new();
+    let mut begin = from.clone();
+    for timeline in first_timeline(cluster, &from, now)..=now {
+        let end = match timeline == now {
+            true => to.clone(),
+            false => cluster.switch_point(timeline + 1),
+        };
+        let part = stats_of_timeline(cluster, timeline, &begin, &end);
+        add(&mut dumped, part);
+        begin = end;
+    }
+    assert_eq!(
+        counted, dumped,
+        "walker_rmgr_stats and pg_waldump differ from {from} to {to}"
+    );
+}
+
+/// The timeline a position belongs to.
+fn first_timeline(cluster: &Cluster, lsn: &str, now: u32) -> u32 {
+    let later = |timeline: &u32| {
+        let switch = cluster.switch_point(timeline + 1);
+        let sql = format!("SELECT '{lsn}'::pg_lsn < '{switch}'::pg_lsn");
+        cluster.safe_psql("postgres", &sql) == "t"
+    };
+    (1..now).find(later).unwrap_or(now)
+}
+
 fn stats_by(cluster: &Cluster, what: &str, from: &str, to: &str) -> BTreeMap<String, RmgrCounts> {
     parse_stats(&text(&run(&mut stats_command(cluster, what, from, to))))
 }

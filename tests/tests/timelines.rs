@@ -1,14 +1,14 @@
 //! Standbys, promotions and other branches of history: no record lost, none
 //! twice, and no state of another branch.
 
-use std::collections::BTreeMap;
 use walker_tests::cluster::signal;
 use walker_tests::oracle::{assert_map_exact, assert_map_exact_and_known};
 use walker_tests::pgbench::{Pgbench, mixed};
 use walker_tests::poll::env_number;
 use walker_tests::standby::REWINDABLE;
+use walker_tests::waldump::every_record_is_counted;
 use walker_tests::walker::plain;
-use walker_tests::{Cluster, Mode, waldump};
+use walker_tests::{Cluster, Mode};
 
 const KEEP: &str = "wal_keep_size = '2GB'\nmax_wal_size = '1GB'";
 
@@ -20,39 +20,6 @@ fn primary(name: &str, conf: &str) -> Cluster {
 
 fn work(cluster: &Cluster) {
     mixed(cluster, "postgres", 2, 1).run();
-}
-
-/// What the worker counted, from wherever it began, over all timelines.
-fn every_record_is_counted(cluster: &Cluster) {
-    let (from, to, counted) = cluster.rmgr_stats();
-    let now: u32 = cluster.walker_status()["timeline"]
-        .parse()
-        .expect("a number");
-    let mut dumped = BTreeMap::new();
-    let mut begin = from.clone();
-    for timeline in first_timeline(cluster, &from, now)..=now {
-        let end = match timeline == now {
-            true => to.clone(),
-            false => cluster.switch_point(timeline + 1),
-        };
-        let part = waldump::stats_of_timeline(cluster, timeline, &begin, &end);
-        waldump::add(&mut dumped, part);
-        begin = end;
-    }
-    assert_eq!(
-        counted, dumped,
-        "walker_rmgr_stats and pg_waldump differ from {from} to {to}"
-    );
-}
-
-/// The timeline a position belongs to.
-fn first_timeline(cluster: &Cluster, lsn: &str, now: u32) -> u32 {
-    let later = |timeline: &u32| {
-        let switch = cluster.switch_point(timeline + 1);
-        let sql = format!("SELECT '{lsn}'::pg_lsn < '{switch}'::pg_lsn");
-        cluster.safe_psql("postgres", &sql) == "t"
-    };
-    (1..now).find(later).unwrap_or(now)
 }
 
 #[test]

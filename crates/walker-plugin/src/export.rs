@@ -123,6 +123,7 @@ unsafe extern "C-unwind" fn poll<P: Instance>(lsn: u64) {
 /// `table` must be walker's zeroed table of this ABI version.
 #[doc(hidden)]
 pub unsafe fn fill_callbacks<P: Instance>(table: *mut WalkerCallbacks) {
+    crate::memory::prepare();
     // SAFETY: the caller's promise.
     let table = unsafe { &mut *table };
     table.startup_cb = Some(startup::<P>);

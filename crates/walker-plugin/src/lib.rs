@@ -11,6 +11,7 @@ mod abi;
 mod area;
 mod error;
 mod export;
+mod memory;
 mod plugin;
 mod record;
 mod services;
@@ -25,6 +26,7 @@ pub use area::SharedArea;
 pub use error::Error;
 #[doc(hidden)]
 pub use export::{Instance, PluginCell, fill_callbacks, plugin_abi};
+pub use memory::prepare;
 pub use plugin::{Plugin, RmgrSet};
 pub use record::WalRecord;
 pub use services::{Services, services};

@@ -24,8 +24,8 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-pub use walker_state::StateError;
 use walker_state::{Identity, check};
+pub use walker_state::{StateError, is_shortage};
 use walker_wal::{BLCKSZ, Lsn};
 
 /// Directory of all state files, in the data directory.
@@ -143,6 +143,13 @@ impl StateFile {
 pub fn leaving() -> bool {
     // SAFETY: a flag of the process (postmaster/interrupt.c).
     unsafe { (&raw const pg_sys::ShutdownRequestPending).read_volatile() != 0 }
+}
+
+/// The redo pointer of the last checkpoint, or restartpoint: the server may let
+/// go of WAL before it, and does not need it after a crash.
+pub fn redo_pointer() -> Lsn {
+    // SAFETY: reads shared memory under its lock (access/transam/xlog.c).
+    Lsn(unsafe { pg_sys::GetRedoRecPtr() })
 }
 
 /// This server.

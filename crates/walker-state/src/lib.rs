@@ -40,6 +40,22 @@ pub enum StateError {
     Foreign(&'static str),
 }
 
+impl StateError {
+    /// Whether the file may be as good as ever, and only memory or file
+    /// descriptors were short.
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, StateError::Io(error) if is_shortage(error))
+    }
+}
+
+/// Whether memory or file descriptors were short.
+pub fn is_shortage(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    error.kind() == io::ErrorKind::OutOfMemory
+        || matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
+}
+
 /// Size of the pieces that are read and written.
 const CHUNK: usize = 256 * 1024;
 

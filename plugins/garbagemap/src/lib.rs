@@ -47,5 +47,6 @@ extension_sql_file!(
 /// Called by the server when it loads the library.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    walker_plugin::prepare();
     guc::init();
 }

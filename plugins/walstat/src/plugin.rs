@@ -10,7 +10,7 @@ use pgrx::prelude::*;
 use std::ffi::CString;
 use std::io::{Read, Write};
 use std::time::Duration;
-use walker_plugin::state::{SavedState, SealedState, StateError, StateFile, leaving};
+use walker_plugin::state::{SavedState, SealedState, StateError, StateFile, leaving, redo_pointer};
 use walker_plugin::wal::Lsn;
 use walker_plugin::{
     ErrorReport, MAJOR, Plugin, RmgrSet, Services, SharedArea, WalRecord, services,
@@ -48,6 +48,9 @@ pub enum PluginError {
     /// `walker.shared_memory` is too small.
     #[error("walker's shared memory has no room for the WAL statistics")]
     NoRoom,
+    /// Memory or file descriptors are short, which passes.
+    #[error("could not read the state file: {0}")]
+    Shortage(String),
 }
 
 impl From<PluginError> for ErrorReport {
@@ -61,6 +64,10 @@ impl From<PluginError> for ErrorReport {
                 PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
                 "Increase walker.shared_memory, or decrease walstat.max_entries, and restart the \
                  server.",
+            ),
+            PluginError::Shortage(_) => (
+                PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
+                "The worker tries again when it comes back.",
             ),
         };
         ErrorReport::new(code, error.to_string(), "walstat").set_hint(hint)
@@ -89,11 +96,13 @@ impl Plugin for WalStat {
         match plugin.file.load() {
             Ok(None) => {}
             Ok(Some(state)) => {
-                if let Err(why) = plugin.take_over(state) {
+                if let Err(why) = plugin.take_over(state)? {
                     plugin.refuse(&why);
                     plugin.ledger = empty(area)?;
                 }
             }
+            // The file may be sound; it must still be there when it can be read.
+            Err(why) if why.is_shortage() => return Err(PluginError::Shortage(why.to_string())),
             Err(why) => plugin.refuse(&why.to_string()),
         }
         plugin.ledger.publish();
@@ -130,7 +139,9 @@ impl Plugin for WalStat {
         if self.saved != Some(upto) && (!arrived || leaving()) {
             self.save(upto);
         }
-        if self.sealed.is_some() {
+        // A checkpoint may have come meanwhile, and what called us was it.
+        let outdated = arrived && self.saved.is_some_and(|lsn| lsn < redo_pointer());
+        if self.sealed.is_some() || outdated {
             self.services.flush_again();
         }
         self.ledger.publish();
@@ -150,14 +161,22 @@ fn empty(area: SharedArea) -> Result<Ledger<'static>, PluginError> {
 }
 
 impl WalStat {
-    fn take_over(&mut self, state: SavedState) -> Result<(), String> {
+    /// Why the state was not taken over, if it was not.
+    fn take_over(&mut self, state: SavedState) -> Result<Result<(), String>, PluginError> {
         let mut bytes = Vec::new();
         let mut payload = state.payload.take(MAX_STATE);
-        payload.read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-        self.ledger.load(&bytes).map_err(|e| e.to_string())?;
+        if let Err(error) = payload.read_to_end(&mut bytes).map_err(StateError::from) {
+            return match error.is_shortage() {
+                true => Err(PluginError::Shortage(error.to_string())),
+                false => Ok(Err(error.to_string())),
+            };
+        }
+        if let Err(error) = self.ledger.load(&bytes) {
+            return Ok(Err(error.to_string()));
+        }
         self.saved = Some(state.lsn);
         self.ledger.saved(state.lsn);
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Write the state file; nobody waits for the disk. If that fails, the one

@@ -168,6 +168,12 @@ fn report(at: Lsn, why: NoRecord) -> ErrorReport {
             "walker_records",
         )
         .set_detail(message),
+        NoRecord::Short(message) => ErrorReport::new(
+            PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
+            format!("could not read WAL at {at}"),
+            "walker_records",
+        )
+        .set_detail(message),
         NoRecord::Incomplete(lsn) => ErrorReport::new(
             PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
             format!("could not read WAL at {at}"),

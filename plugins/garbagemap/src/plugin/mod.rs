@@ -51,6 +51,9 @@ pub enum PluginError {
     /// `walker.shared_memory` is too small.
     #[error("walker's shared memory has no room for the garbage map")]
     NoRoom,
+    /// Memory or file descriptors are short, which passes.
+    #[error("could not read the state file: {0}")]
+    Shortage(String),
 }
 
 impl From<PluginError> for ErrorReport {
@@ -58,9 +61,13 @@ impl From<PluginError> for ErrorReport {
         let code = match error {
             PluginError::NoServices => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             PluginError::NoRoom => PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
+            PluginError::Shortage(_) => PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
         };
-        ErrorReport::new(code, error.to_string(), "garbagemap")
-            .set_hint("Increase walker.shared_memory and restart the server.")
+        let report = ErrorReport::new(code, error.to_string(), "garbagemap");
+        match error {
+            PluginError::Shortage(_) => report,
+            _ => report.set_hint("Increase walker.shared_memory and restart the server."),
+        }
     }
 }
 
@@ -107,11 +114,15 @@ impl Plugin for GarbageMap {
             Ok(Some(mut state)) => ledger
                 .load(&mut state.payload)
                 .map(|()| start = Some(state.lsn))
-                .map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
+                .map_err(|error| (error.is_shortage(), error.to_string())),
+            Err(error) => Err((error.is_shortage(), error.to_string())),
         };
-        if let Err(why) = loaded {
-            refuse(&services, &file, &why);
+        match loaded {
+            Ok(()) => {}
+            // The next start may find what is short now; a state that was set
+            // aside would be gone.
+            Err((true, why)) => return Err(PluginError::Shortage(why)),
+            Err((false, why)) => refuse(&services, &file, &why),
         }
         match start {
             Some(lsn) => saved.loaded(lsn),

@@ -7,10 +7,9 @@
 use super::status::Saved;
 use garbagemap_core::Ledger;
 use garbagemap_core::map::MapWriter;
-use pgrx::pg_sys;
 use std::time::{Duration, Instant};
 use walker_plugin::Services;
-use walker_plugin::state::{NewState, SealedState, StateError, StateFile};
+use walker_plugin::state::{NewState, SealedState, StateError, StateFile, redo_pointer};
 use walker_plugin::wal::Lsn;
 
 /// How long reading may stand still for a slice.
@@ -62,8 +61,7 @@ impl Saver {
         leaving: bool,
     ) -> Result<bool, StateError> {
         if self.new.is_none() && self.sealed.is_none() {
-            // SAFETY: reads shared memory under its lock (access/transam/xlog.c).
-            let redo = Lsn(unsafe { pg_sys::GetRedoRecPtr() });
+            let redo = redo_pointer();
             if !self.file.can_save(upto) || !leaving && self.saved.is_recent(upto, redo) {
                 return Ok(false);
             }
@@ -96,6 +94,10 @@ impl Saver {
                 let lsn = published?;
                 self.saved.saved(lsn, *bytes);
                 self.sealed = None;
+                if !leaving && lsn < redo_pointer() {
+                    // A checkpoint came meanwhile, and what called us was it.
+                    services.flush_again();
+                }
                 if !leaving || lsn == upto {
                     return Ok(true);
                 }

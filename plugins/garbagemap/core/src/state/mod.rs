@@ -107,3 +107,14 @@ pub enum LoadError {
     #[error(transparent)]
     NoMemory(#[from] NoMemory),
 }
+
+impl LoadError {
+    /// Whether the state may be sound, and only memory was short.
+    pub fn is_shortage(&self) -> bool {
+        match self {
+            LoadError::NoMemory(_) => true,
+            LoadError::Io(error) => error.kind() == std::io::ErrorKind::OutOfMemory,
+            _ => false,
+        }
+    }
+}

@@ -59,7 +59,14 @@ fn write_segments(cluster: &Cluster, segments: usize) {
 fn write_and_wait(cluster: &Cluster, segments: usize) {
     write_segments(cluster, segments);
     cluster.walker_wait();
-    cluster.wait_for_saved_state();
+    wait_for_all_states(cluster);
+}
+
+/// The server's plugins all have their state on disk, and nothing is left to do.
+fn wait_for_all_states(cluster: &Cluster) {
+    let saved = "SELECT bool_and(durable_lsn >= redo_lsn)
+                 FROM walker_plugins, pg_control_checkpoint()";
+    cluster.poll_query_until("postgres", saved, "t");
 }
 
 /// What the descriptors of a process lead to.
@@ -272,6 +279,7 @@ fn a_disk_that_fails() {
         return;
     }
     let mut cluster = not_started("disk");
+    cluster.append_conf("fsync = on");
     let faults = Faults::new(&mut cluster);
     cluster.start();
     fill(&cluster);
@@ -372,7 +380,7 @@ fn no_address_space() {
         "postgres",
         "INSERT INTO t SELECT g, 0 FROM generate_series(1, 300000) g;
          DELETE FROM t WHERE a % 3 = 0;
-         SELECT pg_logical_emit_message(true, 'large', repeat('x', 20000000))",
+         SELECT pg_logical_emit_message(true, 'large', repeat('x', 100000000))",
     );
     poll_until("the worker to end", || (!is_alive(pid)).then_some(()));
     cluster.walker_wait();

@@ -25,6 +25,7 @@ mod posset;
 mod range;
 mod relation;
 mod resolve;
+mod shown;
 mod sink;
 mod state;
 mod stats;

@@ -48,16 +48,19 @@ impl Mem {
         self.used
     }
 
+    #[inline]
     pub(crate) fn grew(&mut self, bytes: usize) {
         self.used = self.used.saturating_add(bytes);
     }
 
+    #[inline]
     pub(crate) fn shrank(&mut self, bytes: usize) {
         debug_assert!(self.used >= bytes, "memory accounting below zero");
         self.used = self.used.saturating_sub(bytes);
     }
 
     /// Account for a change of something that knows its own size.
+    #[inline]
     pub(crate) fn changed(&mut self, before: usize, after: usize) {
         if after >= before {
             self.grew(after - before);

@@ -63,13 +63,10 @@ impl<S: Sink> Ledger<S> {
                 continue;
             }
             range.normal.drop_counts(&mut self.mem);
-            let Some(shown) = &mut range.shown else {
-                continue;
-            };
-            if shown.counts.tuples.take().is_some()
+            if let Some(counts) = range.shown.drop_tuples()
                 && let Some(place) = rel.sink
             {
-                let shown = self.sink.publish(place, rangeno, shown.counts);
+                let shown = self.sink.publish(place, rangeno, counts);
                 rel.unpublished |= !shown;
                 self.unpublished |= !shown;
             }
@@ -129,8 +126,8 @@ impl<S: Sink> Ledger<S> {
         let all = rel
             .ranges
             .iter()
-            .all(|(&rangeno, range)| match range.shown {
-                Some(shown) => self.sink.publish(place, rangeno, shown.counts),
+            .all(|(&rangeno, range)| match range.shown.counts() {
+                Some(counts) => self.sink.publish(place, rangeno, counts),
                 None => true,
             });
         for (index, bucket) in rel.horizon.buckets().iter().enumerate() {

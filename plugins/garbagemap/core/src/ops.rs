@@ -66,12 +66,7 @@ impl<S: Sink> Ledger<S> {
         xid: TransactionId,
     ) {
         self.delta(at, xid, |range, b, mem| {
-            let new_group = range.add_event(b, old_off, xid, Event::Update, mem)?;
-            let effect = range.insert(b, new_off, Some(xid), mem)?;
-            Ok(Effect {
-                new_group: new_group || effect.new_group,
-                ..effect
-            })
+            range.update(b, (old_off, new_off), xid, mem)
         });
     }
 

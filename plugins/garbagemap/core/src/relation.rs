@@ -1,7 +1,5 @@
 //! The relations of the ledger: where they are kept, and their ranges.
 
-use std::collections::hash_map::Entry;
-
 use walker_wal::{BlockNumber, RelFileLocator};
 
 use crate::block::BlockMask;
@@ -97,39 +95,33 @@ impl<R> Relation<R> {
         }
     }
 
-    /// The range a block is in, if it is known or is to be, and whether there
-    /// is one or not.
-    pub(crate) fn range_of(
+    /// A range that is not there yet, for a block of it that is known or is to
+    /// be.
+    pub(crate) fn make_range(
         &mut self,
         geo: Geometry,
         blkno: BlockNumber,
         to_be_known: bool,
         mem: &mut Mem,
     ) -> Result<Option<&mut Range>, NoMemory> {
-        let (rangeno, b) = geo.split(blkno);
+        if !to_be_known && self.known_from.is_none_or(|from| blkno < from) {
+            return Ok(None);
+        }
+        let (rangeno, _) = geo.split(blkno);
         // So that the entry below finds room: asking for it cannot fail there.
         if self.ranges.len() == self.ranges.capacity() {
             let before = map_bytes(&self.ranges);
             self.ranges.try_reserve(1)?;
             mem.changed(before, map_bytes(&self.ranges));
         }
-        match self.ranges.entry(rangeno) {
-            Entry::Occupied(entry) => {
-                let range = &mut **entry.into_mut();
-                Ok((to_be_known || range.is_known(b)).then_some(range))
-            }
-            Entry::Vacant(entry) => {
-                if !to_be_known && self.known_from.is_none_or(|from| blkno < from) {
-                    return Ok(None);
-                }
-                let mut range = Boxed::try_new(Range::default())?;
-                *range = new_range(geo, rangeno, self.known_from, mem)?;
-                // If the relation is taken up, its first change must count.
-                range.saved = self.saved;
-                mem.grew(RANGE_BYTES);
-                Ok(Some(entry.insert(range)))
-            }
-        }
+        let mut range = Boxed::try_new(Range::default())?;
+        *range = new_range(geo, rangeno, self.known_from, mem)?;
+        // If the relation is taken up, its first change must count.
+        range.saved = self.saved;
+        mem.grew(RANGE_BYTES);
+        Ok(Some(
+            self.ranges.entry(rangeno).insert_entry(range).into_mut(),
+        ))
     }
 
     /// Put a new range in its place. Its heap bytes were accounted for when
@@ -223,15 +215,21 @@ impl<R> Relations<R> {
         self.by_locator.len()
     }
 
+    #[inline]
     pub(crate) fn find(&mut self, locator: RelFileLocator) -> Option<u32> {
-        let cached = &mut self.cache[cache_slot(locator)];
-        if let Some((found, idx)) = *cached
+        if let Some((found, idx)) = self.cache[cache_slot(locator)]
             && found == locator
         {
             return Some(idx);
         }
+        self.find_far(locator)
+    }
+
+    /// The same for one that was not found lately.
+    #[inline(never)]
+    fn find_far(&mut self, locator: RelFileLocator) -> Option<u32> {
         let idx = *self.by_locator.get(&locator)?;
-        *cached = Some((locator, idx));
+        self.cache[cache_slot(locator)] = Some((locator, idx));
         Some(idx)
     }
 

@@ -50,7 +50,7 @@ impl<S: Sink> Ledger<S> {
         let mut dead = 0;
         rel.ranges.retain(|&rangeno, range| {
             if gone(rangeno) {
-                dead += range.shown.map_or(0, |shown| i32::from(shown.counts.dead));
+                dead += i32::from(range.shown.dead());
                 totals.subtract(range.shown);
                 crate::relation::range_dropped(range, mem);
             }

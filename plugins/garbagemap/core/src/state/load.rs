@@ -6,11 +6,12 @@ use super::codec::{decode_counts, decode_set};
 use super::{FRAME_BYTES, Item, LoadError, MAGIC, VERSION};
 use crate::block::{BlockMask, MAX_OFFSET};
 use crate::ended::{Ended, Multixacts};
-use crate::ledger::{Ledger, show};
+use crate::ledger::Ledger;
 use crate::mem::{NoMemory, Set};
 use crate::normal::Normal;
 use crate::range::{Group, Range};
 use crate::relation::range_dropped;
+use crate::shown::show;
 use crate::xact::special_xid;
 use crate::{MAX_RANGE_BLOCKS, Sink};
 
@@ -149,7 +150,7 @@ impl<S: Sink> Ledger<S> {
                 let Some(idx) = place.rel else {
                     return corrupt("place of a range");
                 };
-                let parts = (BlockMask(known), dead, items, normal);
+                let parts = (BlockMask::of(known), dead, items, normal);
                 self.load_range(idx, rangeno, parts)?;
                 place.rangeno = Some(rangeno);
                 self.enforce_limit();

@@ -134,7 +134,7 @@ impl Saving {
         no_memory(encode_counts(range.normal.raw(), &mut normal))?;
         let item = Item::Range {
             rangeno,
-            known: range.known.0,
+            known: range.known.words(),
             dead: &dead,
             items: &items,
             normal: &normal,

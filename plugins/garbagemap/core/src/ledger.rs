@@ -134,7 +134,7 @@ impl<S: Sink> Ledger<S> {
     }
 
     #[inline]
-    fn change(
+    pub(crate) fn change(
         &mut self,
         idx: u32,
         at: At,

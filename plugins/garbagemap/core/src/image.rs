@@ -254,14 +254,14 @@ impl<S: Sink> Ledger<S> {
     ) -> Result<(), Undecided> {
         let (rangeno, b) = self.geo.split(at.blkno);
         let idx = self.rels.find(at.locator);
-        let range = idx.and_then(|idx| self.rels.get(idx)?.ranges.get(&rangeno));
+        let range = idx.and_then(|idx| self.rels.get(idx)?.ranges.get(rangeno));
         let mut facts = Facts {
             writer,
             ended: &self.ended,
             txs: &self.txs,
             multixacts: &self.multixacts,
             oracle,
-            prior: range.filter(|r| r.is_known(b)).map(|r| (&**r, b)),
+            prior: range.filter(|r| r.is_known(b)).map(|r| (r, b)),
             last: None,
         };
         decode(state, items, &mut facts)

@@ -168,7 +168,7 @@ impl<S: Sink> Ledger<S> {
             return Ok(false);
         };
         let place = rel.sink;
-        let range = match rel.ranges.get_mut(&rangeno) {
+        let range = match rel.ranges.get_mut(rangeno) {
             Some(range) => range,
             None => match rel.make_range(self.geo, at.blkno, to_be_known, &mut self.mem)? {
                 Some(range) => range,
@@ -250,7 +250,7 @@ impl<S: Sink> Ledger<S> {
             return;
         };
         let place = rel.sink;
-        let Some(range) = rel.ranges.get_mut(&rangeno) else {
+        let Some(range) = rel.ranges.get_mut(rangeno) else {
             return;
         };
         let (shown, delta) = show(range, rangeno, place, &mut self.sink, &mut self.totals);

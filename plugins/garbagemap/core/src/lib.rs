@@ -23,6 +23,7 @@ mod normal;
 mod ops;
 mod posset;
 mod range;
+mod range_map;
 mod relation;
 mod resolve;
 mod shown;

@@ -88,12 +88,14 @@ impl<T> Boxed<T> {
 
 impl<T> std::ops::Deref for Boxed<T> {
     type Target = T;
+    #[inline]
     fn deref(&self) -> &T {
         &self.0[0]
     }
 }
 
 impl<T> std::ops::DerefMut for Boxed<T> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut T {
         &mut self.0[0]
     }

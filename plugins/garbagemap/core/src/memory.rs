@@ -58,7 +58,7 @@ impl<S: Sink> Ledger<S> {
         let Some(rel) = self.rels.get_mut(idx) else {
             return;
         };
-        for (&rangeno, range) in &mut rel.ranges {
+        for (rangeno, range) in rel.ranges.iter_mut() {
             if !range.normal.is_tracked() {
                 continue;
             }
@@ -86,7 +86,7 @@ impl<S: Sink> Ledger<S> {
         self.txs.retain(
             |xid, touch| {
                 rels.get(touch.rel)
-                    .and_then(|rel| rel.ranges.get(&touch.rangeno))
+                    .and_then(|rel| rel.ranges.get(touch.rangeno))
                     .is_some_and(|range| range.find_group(xid).is_ok())
             },
             &mut self.mem,
@@ -126,7 +126,7 @@ impl<S: Sink> Ledger<S> {
         let all = rel
             .ranges
             .iter()
-            .all(|(&rangeno, range)| match range.shown.counts() {
+            .all(|(rangeno, range)| match range.shown.counts() {
                 Some(counts) => self.sink.publish(place, rangeno, counts),
                 None => true,
             });

@@ -103,7 +103,7 @@ impl<S: Sink> Ledger<S> {
             return;
         };
         let covered = rel.known_from.is_some_and(|from| at.blkno >= from);
-        if covered || rel.ranges.contains_key(&rangeno) {
+        if covered || rel.ranges.get(rangeno).is_some() {
             self.learn(at, 0, |range, b, mem| {
                 range.forget_block(b, mem);
                 Ok(Effect::default())

@@ -14,7 +14,8 @@ mod iter;
 
 use crate::block::{MAX_OFFSET, Offsets};
 use crate::mem::{MALLOC_OVERHEAD, NoMemory};
-use inline::{INLINE, InlineList};
+use inline::INLINE;
+pub(crate) use inline::InlineList;
 use iter::{Iter, masks};
 
 /// The bitmap grows by this many words, which cover eight blocks and a bit.
@@ -47,7 +48,7 @@ impl PosSet {
     #[inline]
     pub(crate) fn len(&self) -> u16 {
         match &self.0 {
-            Inline(list) => list.as_slice().len() as u16,
+            Inline(list) => list.len(),
             Sparse(list) => list.len() as u16,
             Dense { len, .. } => *len,
         }
@@ -186,6 +187,15 @@ impl PosSet {
             None => !self.any_in(lo, pos) && !self.any_in(pos + 1, hi),
         };
         Ok((new, alone))
+    }
+
+    /// A copy of the positions, if they are few.
+    #[inline]
+    pub(crate) fn few(&self) -> Option<InlineList> {
+        match &self.0 {
+            Inline(list) => Some(*list),
+            _ => None,
+        }
     }
 
     /// The positions, if they are a list.

@@ -63,7 +63,7 @@ impl<S: Sink> Ledger<S> {
         let Some(rel) = self.rels.get_mut(idx) else {
             return;
         };
-        let Some(range) = rel.ranges.get_mut(&rangeno) else {
+        let Some(range) = rel.ranges.get_mut(rangeno) else {
             return;
         };
         self.saving.changed(range, idx, rangeno);

@@ -83,7 +83,7 @@ impl Totals {
 
 /// Publish a range's counters if they changed. Whether the sink took them, and
 /// how many more dead tuples there are than before.
-#[inline]
+#[inline(always)]
 pub(crate) fn show<S: Sink>(
     range: &mut Range,
     rangeno: u32,

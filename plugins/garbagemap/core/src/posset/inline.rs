@@ -6,7 +6,7 @@ pub(super) const INLINE: usize = 14;
 /// Positions in strictly ascending order. Invariant: `len` is [`INLINE`] at
 /// most.
 #[derive(Clone, Copy, Default)]
-pub(super) struct InlineList {
+pub(crate) struct InlineList {
     len: u8,
     list: [u16; INLINE],
 }
@@ -23,7 +23,12 @@ impl InlineList {
     }
 
     #[inline]
-    pub(super) fn as_slice(&self) -> &[u16] {
+    pub(super) fn len(&self) -> u16 {
+        self.len.into()
+    }
+
+    #[inline]
+    pub(crate) fn as_slice(&self) -> &[u16] {
         // The bound that never holds saves the check for the slice.
         &self.list[..(self.len as usize).min(INLINE)]
     }

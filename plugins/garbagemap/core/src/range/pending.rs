@@ -103,16 +103,46 @@ impl Range {
         let Ok(at) = self.find_group(xid) else {
             return Ok(0);
         };
-        let last = self.pending.pop_if(|group| group.xid == xid);
-        let group = last.unwrap_or_else(|| self.pending.remove(at));
-        let Group {
-            ins, del, updated, ..
-        } = group;
-        if self.pending.is_empty() && self.pending.capacity() > 2 {
-            mem.shrank(pending_bytes(&self.pending));
-            self.pending = Vec::new();
+        let Some(group) = self.pending.get(at) else {
+            return Ok(0);
+        };
+        let updated = group.updated;
+        let few = match outcome {
+            Outcome::Committed => group.del.few(),
+            Outcome::Aborted => group.ins.few(),
+            Outcome::Unknown => None,
+        };
+        // A handful of positions, as nearly always, are copied from where the
+        // group is; many are taken over with the group.
+        let Some(few) = few else {
+            mem.shrank(group.heap_bytes());
+            let group = self.pending.remove(at);
+            self.give_back(mem);
+            self.resolve_many(group, outcome, mem)?;
+            return Ok(if outcome == Outcome::Unknown {
+                0
+            } else {
+                updated
+            });
+        };
+        mem.shrank(group.heap_bytes());
+        match at + 1 == self.pending.len() {
+            true => self.pending.truncate(at),
+            false => drop(self.pending.remove(at)),
         }
-        mem.shrank(ins.heap_bytes() + del.heap_bytes());
+        self.give_back(mem);
+        for &pos in few.as_slice() {
+            self.insert_dead(pos, mem)?;
+        }
+        Ok(updated)
+    }
+
+    fn resolve_many(
+        &mut self,
+        Group { ins, del, .. }: Group,
+        outcome: Outcome,
+        mem: &mut Mem,
+    ) -> Result<(), NoMemory> {
         let now_dead = match outcome {
             Outcome::Committed => del,
             Outcome::Aborted => ins,
@@ -120,18 +150,21 @@ impl Range {
                 for pos in ins.iter().chain(del.iter()) {
                     self.forget_block((pos / MAX_OFFSET) as u8, mem);
                 }
-                return Ok(0);
+                return Ok(());
             }
         };
-        if now_dead.len() <= 8 {
-            now_dead
-                .iter()
-                .try_for_each(|pos| self.insert_dead(pos, mem))?;
-        } else {
-            with(&mut self.dead, mem, |dead| dead.absorb(now_dead))?;
-            self.recount_garbage_blocks();
+        with(&mut self.dead, mem, |dead| dead.absorb(now_dead))?;
+        self.recount_garbage_blocks();
+        Ok(())
+    }
+
+    /// No group is left: many took much room.
+    #[inline]
+    fn give_back(&mut self, mem: &mut Mem) {
+        if self.pending.is_empty() && self.pending.capacity() > 2 {
+            mem.shrank(pending_bytes(&self.pending));
+            self.pending = Vec::new();
         }
-        Ok(updated)
     }
 
     /// The offsets of a block some transaction has yet to decide about.

@@ -208,7 +208,7 @@ impl<S: Sink> Ledger<S> {
             let mut ranges = std::mem::take(&mut rel.ranges);
             let (place, unpublished) = (rel.sink, &mut rel.unpublished);
             let mut dead = 0;
-            for (&rangeno, range) in &mut ranges {
+            for (rangeno, range) in ranges.iter_mut() {
                 let (sink, totals) = (&mut self.sink, &mut self.totals);
                 let (shown, more) = show(range, rangeno, place, sink, totals);
                 dead += more;
@@ -261,7 +261,7 @@ impl<S: Sink> Ledger<S> {
         let Some(rel) = self.rels.get_mut(idx) else {
             return Ok(());
         };
-        if let Some(before) = rel.ranges.remove(&rangeno) {
+        if let Some(before) = rel.ranges.remove(rangeno) {
             range_dropped(&before, &mut self.mem);
         }
         let counts = counts[..n].iter().copied();
@@ -286,7 +286,7 @@ impl<S: Sink> Ledger<S> {
             return corrupt("transaction");
         }
         let rel = self.rels.get_mut(idx);
-        let Some(range) = rel.and_then(|rel| rel.ranges.get_mut(&rangeno)) else {
+        let Some(range) = rel.and_then(|rel| rel.ranges.get_mut(rangeno)) else {
             return Ok(());
         };
         if !range.add_group(group, blocks, &mut self.mem)? {

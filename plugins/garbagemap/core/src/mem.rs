@@ -5,6 +5,7 @@
 //! grows through the fallible paths here, and is counted, so that the ledger
 //! can let go of the coldest relations before the limit.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
@@ -62,10 +63,10 @@ impl Mem {
     /// Account for a change of something that knows its own size.
     #[inline]
     pub(crate) fn changed(&mut self, before: usize, after: usize) {
-        if after >= before {
-            self.grew(after - before);
-        } else {
-            self.shrank(before - after);
+        match after.cmp(&before) {
+            Ordering::Equal => {} // nearly always
+            Ordering::Greater => self.grew(after - before),
+            Ordering::Less => self.shrank(before - after),
         }
     }
 }

@@ -142,7 +142,9 @@ impl Range {
         xid: Option<TransactionId>,
         mem: &mut Mem,
     ) -> Result<Effect, NoMemory> {
-        let contradiction = self.free(b, position(b, off), mem);
+        let pos = position(b, off);
+        self.remove_pending(pos, mem);
+        let contradiction = self.free(b, pos, mem);
         Ok(Effect {
             new_group: match xid {
                 Some(xid) => self.add_event(b, off, xid, Event::Insert, mem)?,
@@ -165,6 +167,11 @@ impl Range {
         let (at, new_group) = self.group_of(xid, mem)?;
         let (old, new) = (position(b, old_off), position(b, new_off));
         self.pending[at].add(old, Event::Update, mem)?;
+        // A group that is new, and the only one, has nothing but `old`.
+        let nothing_else = new_group && self.pending.len() == 1 && new != old;
+        if !nothing_else {
+            self.remove_pending(new, mem);
+        }
         let contradiction = self.free(b, new, mem);
         self.pending[at].add(new, Event::Insert, mem)?;
         Ok(Effect {
@@ -174,12 +181,11 @@ impl Range {
     }
 
     /// A tuple comes to this position, which cannot have held one. Whether it
-    /// did, for all we know.
+    /// did, for all we know. Undecided events are the caller's to remove.
     #[inline]
     fn free(&mut self, b: u8, pos: u16, mem: &mut Mem) -> bool {
         let was_dead = self.remove_dead(pos, mem);
         let was_item = take(&mut self.items, pos, mem);
-        self.remove_pending(pos, mem);
         if was_dead {
             self.normal.set(b, None);
         } else {
@@ -334,3 +340,6 @@ fn with<R>(set: &mut PosSet, mem: &mut Mem, change: impl FnOnce(&mut PosSet) -> 
 fn take(set: &mut PosSet, pos: u16, mem: &mut Mem) -> bool {
     set.contains(pos) && with(set, mem, |set| set.remove(pos))
 }
+
+#[cfg(test)]
+mod tests;

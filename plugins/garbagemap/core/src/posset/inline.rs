@@ -29,8 +29,7 @@ impl InlineList {
 
     #[inline]
     pub(crate) fn as_slice(&self) -> &[u16] {
-        // The bound that never holds saves the check for the slice.
-        &self.list[..(self.len as usize).min(INLINE)]
+        self.list.get(..self.len as usize).unwrap_or_default()
     }
 
     /// Where the position is, or where it would be.
@@ -54,13 +53,15 @@ impl InlineList {
     #[inline]
     pub(super) fn insert_at(&mut self, at: usize, pos: u16) -> bool {
         let len = self.len as usize;
-        if len >= INLINE || at > len {
+        let Some(behind) = self.list.get_mut(len) else {
             return false;
+        };
+        if at >= len {
+            *behind = pos;
+        } else {
+            self.list.copy_within(at..len, at + 1);
+            self.list[at] = pos;
         }
-        for i in (at..len).rev() {
-            self.list[i + 1] = self.list[i];
-        }
-        self.list[at] = pos;
         self.len += 1;
         true
     }

@@ -19,7 +19,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    #[inline]
+    #[inline(always)]
     pub(super) fn add(&mut self, pos: u16, event: Event, mem: &mut Mem) -> Result<(), NoMemory> {
         let set = match event {
             Event::Insert => &mut self.ins,

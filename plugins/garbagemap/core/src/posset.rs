@@ -9,19 +9,14 @@
 //! Nearly every set of nearly every range is inline: that case comes first
 //! everywhere, and small enough to be compiled into its callers.
 
+mod far;
 mod inline;
 mod iter;
 
 use crate::block::{MAX_OFFSET, Offsets};
 use crate::mem::{MALLOC_OVERHEAD, NoMemory};
-use inline::INLINE;
 pub(crate) use inline::InlineList;
 use iter::{Iter, masks};
-
-/// The bitmap grows by this many words, which cover eight blocks and a bit.
-const WORDS_STEP: usize = 40;
-/// The first vector has room for so many.
-const FIRST_SPARSE: usize = 32;
 
 /// See the module's documentation.
 pub(crate) struct PosSet(Repr);
@@ -67,7 +62,7 @@ impl PosSet {
     #[inline]
     pub(crate) fn contains(&self, pos: u16) -> bool {
         match &self.0 {
-            Inline(list) => list.as_slice().iter().any(|&p| p == pos),
+            Inline(list) => list.place(pos).is_ok(),
             Sparse(list) => find(list, pos).is_ok(),
             Dense { words, .. } => words
                 .get(pos as usize / 64)
@@ -86,43 +81,6 @@ impl PosSet {
             }
         }
         self.insert_far(pos)
-    }
-
-    /// The same, where the positions are on the heap or go there.
-    #[inline(never)]
-    fn insert_far(&mut self, pos: u16) -> Result<bool, NoMemory> {
-        if let Inline(list) = &self.0 {
-            let mut more = Vec::new();
-            more.try_reserve_exact(FIRST_SPARSE)?;
-            more.extend_from_slice(list.as_slice());
-            self.0 = Sparse(more);
-        }
-        match &mut self.0 {
-            Inline(_) => Ok(false), // it is a vector now
-            Sparse(list) => {
-                let Err(at) = find(list, pos) else {
-                    return Ok(false);
-                };
-                if list.len() == list.capacity() {
-                    let highest = list.last().map_or(pos, |&last| last.max(pos));
-                    if bitmap_bytes(highest) < list.len() * 2 {
-                        self.make_dense(highest)?;
-                        return self.insert_far(pos);
-                    }
-                    list.try_reserve(1)?;
-                }
-                list.insert(at, pos);
-                Ok(true)
-            }
-            Dense { len, words } => {
-                reach(words, pos)?;
-                let word = &mut words[pos as usize / 64];
-                let new = *word & bit(pos) == 0;
-                *word |= bit(pos);
-                *len += u16::from(new);
-                Ok(new)
-            }
-        }
     }
 
     /// Take a position out. True if it was there.
@@ -169,24 +127,6 @@ impl PosSet {
             }
         }
         self.insert_in_far(pos, lo, hi)
-    }
-
-    #[inline(never)]
-    fn insert_in_far(&mut self, pos: u16, lo: u16, hi: u16) -> Result<(bool, bool), NoMemory> {
-        if let Sparse(list) = &mut self.0
-            && list.len() < list.capacity()
-            && let Err(at) = find(list, pos)
-        {
-            let alone = alone(list, at, at, lo, hi);
-            list.insert(at, pos);
-            return Ok((true, alone));
-        }
-        let new = self.insert(pos)?;
-        let alone = match self.list() {
-            Some(list) => find(list, pos).is_ok_and(|at| alone(list, at, at + 1, lo, hi)),
-            None => !self.any_in(lo, pos) && !self.any_in(pos + 1, hi),
-        };
-        Ok((new, alone))
     }
 
     /// A copy of the positions, if they are few.
@@ -256,31 +196,6 @@ impl PosSet {
             Inline(list) => list.retain(|pos| pos < lo || pos >= hi) as u16,
             _ => self.clear_range_far(lo, hi),
         }
-    }
-
-    #[inline(never)]
-    fn clear_range_far(&mut self, lo: u16, hi: u16) -> u16 {
-        let gone = match &mut self.0 {
-            Inline(_) => 0,
-            Sparse(list) => {
-                let (from, to) = span(list, lo, hi);
-                list.drain(from..to).count() as u16
-            }
-            Dense { len, words } => {
-                let mut gone = 0;
-                for (at, mask) in masks(lo, hi) {
-                    let Some(word) = words.get_mut(at) else { break };
-                    gone += (*word & mask).count_ones() as u16;
-                    *word &= !mask;
-                }
-                *len -= gone;
-                gone
-            }
-        };
-        if gone > 0 {
-            self.shrink();
-        }
-        gone
     }
 
     /// Whether a position `lo <= pos < hi` is in the set.
@@ -367,41 +282,6 @@ impl PosSet {
             }
         }))
     }
-
-    fn make_dense(&mut self, highest: u16) -> Result<(), NoMemory> {
-        let Sparse(list) = &self.0 else { return Ok(()) };
-        let mut words = Vec::new();
-        reach(&mut words, highest)?;
-        for &pos in list {
-            words[pos as usize / 64] |= bit(pos);
-        }
-        self.0 = Dense {
-            len: list.len() as u16,
-            words,
-        };
-        Ok(())
-    }
-
-    /// Give memory back after positions were taken out. Never needs more of
-    /// it: where it would, the set stays as it is.
-    fn shrink(&mut self) {
-        match &mut self.0 {
-            Sparse(list) if list.len() <= INLINE / 2 => {
-                self.0 = Inline(InlineList::of(list.iter().copied()));
-            }
-            Dense { len, .. } if *len as usize <= INLINE / 2 => {
-                self.0 = Inline(InlineList::of(self.iter()));
-            }
-            Dense { len, words } if *len as usize * 4 < words.len() => {
-                let mut list = Vec::new();
-                if list.try_reserve_exact(*len as usize).is_ok() {
-                    list.extend(self.iter());
-                    self.0 = Sparse(list);
-                }
-            }
-            _ => {}
-        }
-    }
 }
 
 /// Whether a position is not among the offsets `gone` of the block that begins
@@ -440,21 +320,6 @@ fn span(list: &[u16], lo: u16, hi: u16) -> (usize, usize) {
     let from = list.partition_point(|&p| p < lo);
     let to = list[from..].partition_point(|&p| p < hi);
     (from, from + to)
-}
-
-fn bitmap_bytes(highest: u16) -> usize {
-    (highest as usize / 64 + 1).next_multiple_of(WORDS_STEP) * 8
-}
-
-/// Make the bitmap long enough to hold `pos`.
-fn reach(words: &mut Vec<u64>, pos: u16) -> Result<(), NoMemory> {
-    let need = pos as usize / 64 + 1;
-    if words.len() < need {
-        let want = need.next_multiple_of(WORDS_STEP);
-        words.try_reserve_exact(want - words.len())?;
-        words.resize(want, 0);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -104,3 +104,57 @@ pub(crate) fn show<S: Sink>(
     };
     (taken, delta)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mem::Mem;
+    use walker_wal::{BlockNumber, RelFileLocator};
+
+    /// What was published.
+    #[derive(Default)]
+    struct Seen(Vec<RangeCounts>);
+
+    impl Sink for Seen {
+        type Rel = ();
+        fn open(&mut self, _: RelFileLocator) -> Option<()> {
+            Some(())
+        }
+        fn publish(&mut self, (): (), _: u32, counts: RangeCounts) -> bool {
+            self.0.push(counts);
+            true
+        }
+        fn set_known_from(&mut self, (): (), _: Option<BlockNumber>) {}
+        fn truncate(&mut self, (): (), _: u32) {}
+        fn close(&mut self, (): ()) {}
+    }
+
+    /// Also of what no reader sees: a block known behind one that is not.
+    #[test]
+    fn sums_follow_every_change_and_readers_those_they_see() {
+        let (mut range, mut mem) = (Range::default(), Mem::default());
+        let (mut totals, mut seen) = (Totals::default(), Seen::default());
+        let mut shown = |range: &mut Range, totals: &mut Totals| {
+            let (taken, delta) = show(range, 0, Some(()), &mut seen, totals);
+            assert!(taken);
+            let sums = (totals.blocks_known, totals.blocks_with_garbage);
+            let dead = (totals.dead_tuples, totals.dead_items);
+            (seen.0.len(), delta, sums, dead)
+        };
+        range.set_visible(3, &mut mem);
+        assert_eq!(shown(&mut range, &mut totals), (1, 0, (1, 0), (0, 0)));
+        range.set_visible(5, &mut mem);
+        assert_eq!(shown(&mut range, &mut totals), (1, 0, (2, 0), (0, 0)));
+        range.kill(3, 7, &mut mem).unwrap();
+        range.kill(3, 8, &mut mem).unwrap();
+        assert_eq!(shown(&mut range, &mut totals), (2, 2, (2, 1), (2, 0)));
+        assert_eq!(shown(&mut range, &mut totals), (2, 0, (2, 1), (2, 0)));
+        range.items.insert(9).unwrap();
+        range.forget_block(3, &mut mem);
+        assert_eq!(shown(&mut range, &mut totals), (3, -2, (1, 0), (0, 1)));
+        assert_eq!(range.shown.drop_tuples(), None, "there are none");
+        totals.subtract(range.shown);
+        let sums = (totals.blocks_known, totals.blocks_with_garbage);
+        assert_eq!((sums, totals.dead_items), ((0, 0), 0));
+    }
+}

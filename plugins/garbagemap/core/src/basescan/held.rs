@@ -137,7 +137,7 @@ impl<S: Sink> Ledger<S> {
         let mut unusable = Vec::new();
         for (&blkno, &last) in &scan.touched {
             let (rangeno, _) = geo.split(blkno);
-            if blkno >= blocks && last > lsn && !rel.ranges.get(rangeno).is_some() {
+            if blkno >= blocks && last > lsn && rel.ranges.get(rangeno).is_none() {
                 let _ = try_push(&mut unusable, blkno);
             }
         }

@@ -28,6 +28,7 @@ impl<'a> WalRecord<'a> {
     /// on while the view lives (`state->record` stays valid until the next
     /// read: see XLogReleasePreviousRecord in access/transam/xlogreader.c).
     #[doc(hidden)]
+    #[inline]
     pub unsafe fn from_reader(reader: *mut pg_sys::XLogReaderState) -> Option<Self> {
         // SAFETY: the caller's promise.
         let decoded = unsafe { (*reader).record.as_ref() }?;
@@ -50,6 +51,7 @@ impl<'a> WalRecord<'a> {
         unsafe { pg_sys::RestoreBlockImage(self.reader, block_id, page.as_mut_ptr().cast()) }
     }
 
+    #[inline]
     fn raw_block(&self, id: u8) -> Option<&pg_sys::DecodedBkpBlock> {
         if i32::from(id) > self.decoded.max_block_id {
             return None;
@@ -65,6 +67,7 @@ impl<'a> WalRecord<'a> {
 ///
 /// # Safety
 /// `ptr` must be NULL or point to `len` bytes of the decoded record.
+#[inline]
 unsafe fn bytes<'a>(ptr: *const core::ffi::c_char, len: usize) -> &'a [u8] {
     if ptr.is_null() || len == 0 {
         return &[];
@@ -73,6 +76,7 @@ unsafe fn bytes<'a>(ptr: *const core::ffi::c_char, len: usize) -> &'a [u8] {
     unsafe { slice::from_raw_parts(ptr.cast(), len) }
 }
 
+#[inline]
 fn locator(block: &pg_sys::DecodedBkpBlock) -> RelFileLocator {
     #[cfg(feature = "pg15")]
     {
@@ -92,6 +96,7 @@ fn locator(block: &pg_sys::DecodedBkpBlock) -> RelFileLocator {
     }
 }
 
+#[inline]
 fn compression(bimg_info: u8) -> Compression {
     match bimg_info & !0x03 {
         0 => Compression::None,
@@ -103,43 +108,53 @@ fn compression(bimg_info: u8) -> Compression {
 }
 
 impl Record for WalRecord<'_> {
+    #[inline]
     fn lsn(&self) -> Lsn {
         Lsn(self.decoded.lsn)
     }
 
+    #[inline]
     fn end_lsn(&self) -> Lsn {
         Lsn(self.decoded.next_lsn)
     }
 
+    #[inline]
     fn prev_lsn(&self) -> Lsn {
         Lsn(self.decoded.header.xl_prev)
     }
 
+    #[inline]
     fn xid(&self) -> TransactionId {
         self.decoded.header.xl_xid.into_inner()
     }
 
+    #[inline]
     fn rmid(&self) -> RmgrId {
         RmgrId(self.decoded.header.xl_rmid)
     }
 
+    #[inline]
     fn info(&self) -> u8 {
         self.decoded.header.xl_info
     }
 
+    #[inline]
     fn origin(&self) -> u16 {
         self.decoded.record_origin
     }
 
+    #[inline]
     fn total_len(&self) -> u32 {
         self.decoded.header.xl_tot_len
     }
 
+    #[inline]
     fn main_data(&self) -> &[u8] {
         // SAFETY: DecodeXLogRecord sets both from the same record.
         unsafe { bytes(self.decoded.main_data, self.decoded.main_data_len as usize) }
     }
 
+    #[inline]
     fn max_block_id(&self) -> Option<u8> {
         u8::try_from(self.decoded.max_block_id).ok()
     }

@@ -14,6 +14,7 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    #[inline]
     pub(crate) fn new(what: &'static str, bytes: &'a [u8]) -> Reader<'a> {
         Reader { rest: bytes, what }
     }

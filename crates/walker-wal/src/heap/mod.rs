@@ -77,6 +77,30 @@ pub struct XlHeapInsert<'a> {
     pub tuple: Option<LoggedTuple<'a>>,
 }
 
+impl<'a> XlHeapInsert<'a> {
+    /// Reads a record with this opcode: for who looks at few, without the
+    /// copy into a [`HeapRecord`].
+    #[inline(always)]
+    pub fn read<R: Record + ?Sized>(rec: &'a R) -> Result<XlHeapInsert<'a>, WalError> {
+        let init_page = rec.info() & XLOG_HEAP_INIT_PAGE != 0;
+        let block = need_block(rec, 0)?;
+        let mut r = Reader::new("xl_heap_insert", rec.main_data());
+        let (offnum, flags) = (r.u16()?, r.u8()?);
+        r.finish()?;
+        let tuple = match block.data {
+            Some(data) => Some(LoggedTuple::read(&mut Reader::new("xl_heap_header", data))?),
+            None => None,
+        };
+        Ok(XlHeapInsert {
+            block,
+            init_page,
+            offnum,
+            flags,
+            tuple,
+        })
+    }
+}
+
 /// `xl_heap_delete`.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct XlHeapDelete<'a> {
@@ -93,6 +117,25 @@ pub struct XlHeapDelete<'a> {
     pub flags: u8,
     /// The old tuple or its key, for logical decoding.
     pub old_tuple: Option<LoggedTuple<'a>>,
+}
+
+impl<'a> XlHeapDelete<'a> {
+    /// Reads a record with this opcode, as [`XlHeapInsert::read`] does.
+    #[inline(always)]
+    pub fn read<R: Record + ?Sized>(rec: &'a R) -> Result<XlHeapDelete<'a>, WalError> {
+        let block = need_block(rec, 0)?;
+        let mut r = Reader::new("xl_heap_delete", rec.main_data());
+        let (xmax, offnum, infobits_set, flags) = (r.u32()?, r.u16()?, r.u8()?, r.u8()?);
+        let old_tuple = old_tuple(r, flags & XLH_DELETE_CONTAINS_OLD != 0)?;
+        Ok(XlHeapDelete {
+            block,
+            xmax,
+            offnum,
+            infobits_set,
+            flags,
+            old_tuple,
+        })
+    }
 }
 
 /// `xl_heap_update`.
@@ -129,6 +172,49 @@ pub struct XlHeapUpdate<'a> {
 }
 
 impl<'a> XlHeapUpdate<'a> {
+    /// Reads a record with one of its two opcodes, as [`XlHeapInsert::read`]
+    /// does.
+    #[inline(always)]
+    pub fn read<R: Record + ?Sized>(rec: &'a R) -> Result<XlHeapUpdate<'a>, WalError> {
+        let hot = rec.info() & XLOG_HEAP_OPMASK == XLOG_HEAP_HOT_UPDATE;
+        let init_page = rec.info() & XLOG_HEAP_INIT_PAGE != 0;
+        let new_block = need_block(rec, 0)?;
+        let other_old_block = rec.block(1).filter(|b| b.fork == ForkNumber::MAIN);
+        let mut r = Reader::new("xl_heap_update", rec.main_data());
+        let (old_xmax, old_offnum, old_infobits_set, flags) =
+            (r.u32()?, r.u16()?, r.u8()?, r.u8()?);
+        let (new_xmax, new_offnum) = (r.u32()?, r.u16()?);
+        let old_tuple = old_tuple(r, flags & XLH_UPDATE_CONTAINS_OLD != 0)?;
+
+        let (mut prefix_len, mut suffix_len, mut new_tuple) = (0, 0, None);
+        if let Some(data) = new_block.data {
+            let mut r = Reader::new("new tuple of xl_heap_update", data);
+            if flags & XLH_UPDATE_PREFIX_FROM_OLD != 0 {
+                prefix_len = r.u16()?;
+            }
+            if flags & XLH_UPDATE_SUFFIX_FROM_OLD != 0 {
+                suffix_len = r.u16()?;
+            }
+            new_tuple = Some(LoggedTuple::read(&mut r)?);
+        }
+        Ok(XlHeapUpdate {
+            new_block,
+            other_old_block,
+            hot,
+            init_page,
+            old_xmax,
+            old_offnum,
+            old_infobits_set,
+            flags,
+            new_xmax,
+            new_offnum,
+            prefix_len,
+            suffix_len,
+            new_tuple,
+            old_tuple,
+        })
+    }
+
     /// The page of the old tuple.
     #[inline]
     pub fn old_block(&self) -> &Block<'a> {
@@ -213,12 +299,10 @@ pub struct InplaceInval<'a> {
 /// Decodes a record of resource manager Heap.
 #[inline]
 pub fn decode<R: Record + ?Sized>(major: Major, rec: &R) -> Result<HeapRecord<'_>, WalError> {
-    let init_page = rec.info() & XLOG_HEAP_INIT_PAGE != 0;
     match rec.info() & XLOG_HEAP_OPMASK {
-        XLOG_HEAP_INSERT => insert(rec, init_page).map(HeapRecord::Insert),
-        XLOG_HEAP_DELETE => delete(rec).map(HeapRecord::Delete),
-        XLOG_HEAP_UPDATE => update(rec, false, init_page).map(HeapRecord::Update),
-        XLOG_HEAP_HOT_UPDATE => update(rec, true, init_page).map(HeapRecord::Update),
+        XLOG_HEAP_INSERT => XlHeapInsert::read(rec).map(HeapRecord::Insert),
+        XLOG_HEAP_DELETE => XlHeapDelete::read(rec).map(HeapRecord::Delete),
+        XLOG_HEAP_UPDATE | XLOG_HEAP_HOT_UPDATE => XlHeapUpdate::read(rec).map(HeapRecord::Update),
         XLOG_HEAP_TRUNCATE => truncate(rec).map(HeapRecord::Truncate),
         XLOG_HEAP_CONFIRM => confirm(rec).map(HeapRecord::Confirm),
         XLOG_HEAP_LOCK => XlHeapLock::read(rec).map(HeapRecord::Lock),
@@ -228,89 +312,12 @@ pub fn decode<R: Record + ?Sized>(major: Major, rec: &R) -> Result<HeapRecord<'_
 }
 
 #[inline]
-fn insert<R: Record + ?Sized>(rec: &R, init_page: bool) -> Result<XlHeapInsert<'_>, WalError> {
-    let block = need_block(rec, 0)?;
-    let mut r = Reader::new("xl_heap_insert", rec.main_data());
-    let (offnum, flags) = (r.u16()?, r.u8()?);
-    r.finish()?;
-    let tuple = match block.data {
-        Some(data) => Some(LoggedTuple::read(&mut Reader::new("xl_heap_header", data))?),
-        None => None,
-    };
-    Ok(XlHeapInsert {
-        block,
-        init_page,
-        offnum,
-        flags,
-        tuple,
-    })
-}
-
-#[inline]
-fn delete<R: Record + ?Sized>(rec: &R) -> Result<XlHeapDelete<'_>, WalError> {
-    let block = need_block(rec, 0)?;
-    let mut r = Reader::new("xl_heap_delete", rec.main_data());
-    let (xmax, offnum, infobits_set, flags) = (r.u32()?, r.u16()?, r.u8()?, r.u8()?);
-    let old_tuple = old_tuple(r, flags & XLH_DELETE_CONTAINS_OLD != 0)?;
-    Ok(XlHeapDelete {
-        block,
-        xmax,
-        offnum,
-        infobits_set,
-        flags,
-        old_tuple,
-    })
-}
-
-#[inline]
 fn old_tuple(mut r: Reader<'_>, present: bool) -> Result<Option<LoggedTuple<'_>>, WalError> {
     if present {
         return LoggedTuple::read(&mut r).map(Some);
     }
     r.finish()?;
     Ok(None)
-}
-
-#[inline]
-fn update<R: Record + ?Sized>(
-    rec: &R,
-    hot: bool,
-    init_page: bool,
-) -> Result<XlHeapUpdate<'_>, WalError> {
-    let new_block = need_block(rec, 0)?;
-    let other_old_block = rec.block(1).filter(|b| b.fork == ForkNumber::MAIN);
-    let mut r = Reader::new("xl_heap_update", rec.main_data());
-    let (old_xmax, old_offnum, old_infobits_set, flags) = (r.u32()?, r.u16()?, r.u8()?, r.u8()?);
-    let (new_xmax, new_offnum) = (r.u32()?, r.u16()?);
-    let old_tuple = old_tuple(r, flags & XLH_UPDATE_CONTAINS_OLD != 0)?;
-
-    let (mut prefix_len, mut suffix_len, mut new_tuple) = (0, 0, None);
-    if let Some(data) = new_block.data {
-        let mut r = Reader::new("new tuple of xl_heap_update", data);
-        if flags & XLH_UPDATE_PREFIX_FROM_OLD != 0 {
-            prefix_len = r.u16()?;
-        }
-        if flags & XLH_UPDATE_SUFFIX_FROM_OLD != 0 {
-            suffix_len = r.u16()?;
-        }
-        new_tuple = Some(LoggedTuple::read(&mut r)?);
-    }
-    Ok(XlHeapUpdate {
-        new_block,
-        other_old_block,
-        hot,
-        init_page,
-        old_xmax,
-        old_offnum,
-        old_infobits_set,
-        flags,
-        new_xmax,
-        new_offnum,
-        prefix_len,
-        suffix_len,
-        new_tuple,
-        old_tuple,
-    })
 }
 
 fn truncate<R: Record + ?Sized>(rec: &R) -> Result<XlHeapTruncate<'_>, WalError> {

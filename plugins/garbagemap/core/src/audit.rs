@@ -72,7 +72,7 @@ impl<S: Sink> Ledger<S> {
         else {
             return;
         };
-        let Some(range) = rel.ranges.get(&rangeno).filter(|r| r.is_known(b)) else {
+        let Some(range) = rel.ranges.get(rangeno).filter(|r| r.is_known(b)) else {
             return;
         };
         // A status may have been learned from the server before its record

@@ -173,7 +173,7 @@ impl<S: Sink> Ledger<S> {
         if scan.ahead.contains_key(&blkno) {
             return BaseOutcome::Ahead;
         }
-        if match rel.ranges.get(&rangeno) {
+        if match rel.ranges.get(rangeno) {
             Some(range) => range.is_known(b),
             None => rel.known_from.is_some_and(|from| blkno >= from),
         } {

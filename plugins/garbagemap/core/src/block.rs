@@ -11,46 +11,65 @@ pub const MAX_OFFSET: OffsetNumber = 291;
 
 const MASK_WORDS: usize = MAX_RANGE_BLOCKS as usize / 64;
 
-/// Blocks of a range.
+/// Blocks of a range. What is shown of them is kept with the bits, as they
+/// seldom change. Invariant: `count` and `first_clear` follow from `words`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct BlockMask(pub(crate) [u64; MASK_WORDS]);
+pub(crate) struct BlockMask {
+    words: [u64; MASK_WORDS],
+    count: u8,
+    first_clear: u8,
+}
 
 impl BlockMask {
     /// The blocks from `first` on, in a range of `blocks`.
     pub(crate) fn from(first: u8, blocks: u8) -> Self {
-        let mut mask = BlockMask::default();
-        (first..blocks).for_each(|b| mask.set(b, true));
-        mask
+        let mut words = [0; MASK_WORDS];
+        (first..blocks).for_each(|b| words[b as usize / 64] |= 1 << (b % 64));
+        BlockMask::of(words)
+    }
+
+    /// From its bits.
+    pub(crate) fn of(words: [u64; MASK_WORDS]) -> Self {
+        BlockMask {
+            words,
+            count: words.iter().map(|w| w.count_ones() as u8).sum(),
+            first_clear: match words[0].trailing_ones() {
+                64 => 64 + words[1].trailing_ones() as u8,
+                n => n as u8,
+            },
+        }
+    }
+
+    pub(crate) fn words(self) -> [u64; MASK_WORDS] {
+        self.words
     }
 
     pub(crate) fn and(self, other: BlockMask) -> Self {
-        BlockMask(std::array::from_fn(|i| self.0[i] & other.0[i]))
+        BlockMask::of(std::array::from_fn(|i| self.words[i] & other.words[i]))
     }
 
+    #[inline]
     pub(crate) fn get(&self, b: u8) -> bool {
-        self.0[b as usize / 64] >> (b % 64) & 1 != 0
+        self.words[b as usize / 64] >> (b % 64) & 1 != 0
     }
 
+    #[inline]
     pub(crate) fn set(&mut self, b: u8, value: bool) {
-        let word = &mut self.0[b as usize / 64];
-        *word = *word & !(1 << (b % 64)) | u64::from(value) << (b % 64);
+        if self.get(b) != value {
+            self.words[b as usize / 64] ^= 1 << (b % 64);
+            *self = BlockMask::of(self.words);
+        }
     }
 
+    #[inline]
     pub(crate) fn count(&self) -> u8 {
-        // Most are all known: bits in a row, which count faster.
-        let ones = |w: u64| match w & w.wrapping_add(1) {
-            0 => w.trailing_ones(),
-            _ => w.count_ones(),
-        };
-        self.0.iter().map(|&w| ones(w) as u8).sum()
+        self.count
     }
 
     /// The first block not in the mask.
+    #[inline]
     pub(crate) fn first_clear(&self) -> u8 {
-        match self.0[0].trailing_ones() {
-            64 => 64 + self.0[1].trailing_ones() as u8,
-            n => n as u8,
-        }
+        self.first_clear
     }
 }
 
@@ -60,11 +79,13 @@ pub(crate) struct Offsets([u64; (MAX_OFFSET as usize).div_ceil(64)]);
 
 impl Offsets {
     /// `offset` is within 1..=[`MAX_OFFSET`].
+    #[inline]
     pub(crate) fn insert(&mut self, offset: OffsetNumber) {
         let i = offset as usize - 1;
         self.0[i / 64] |= 1 << (i % 64);
     }
 
+    #[inline]
     pub(crate) fn iter(self) -> impl Iterator<Item = OffsetNumber> {
         self.0.into_iter().enumerate().flat_map(|(at, mut word)| {
             std::iter::from_fn(move || {
@@ -77,10 +98,12 @@ impl Offsets {
         })
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.iter().all(|&word| word == 0)
     }
 
+    #[inline]
     pub(crate) fn count(&self) -> u16 {
         self.0.iter().map(|word| word.count_ones() as u16).sum()
     }
@@ -89,6 +112,7 @@ impl Offsets {
         self.iter().next()
     }
 
+    #[inline]
     pub(crate) fn contains(&self, offset: OffsetNumber) -> bool {
         let i = offset as usize - 1;
         self.0[i / 64] >> (i % 64) & 1 != 0

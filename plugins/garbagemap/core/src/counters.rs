@@ -10,7 +10,7 @@
 //! what time it is ([`Ledger::show_counters`]), after some hundred records.
 
 use serde::{Deserialize, Serialize};
-use walker_wal::{RelFileLocator, TransactionId};
+use walker_wal::RelFileLocator;
 
 use crate::Sink;
 use crate::ledger::Ledger;
@@ -51,6 +51,20 @@ impl Counters {
             self.visible_lost,
         ];
         all.iter().all(|n| *n < 1 << 60)
+    }
+
+    /// So many dead tuples more by the end of a transaction, of which
+    /// `updated` were updated if it committed.
+    #[inline]
+    pub(crate) fn ended(&mut self, n: u64, committed: bool, updated: u16) {
+        let updated = u64::from(updated).min(n);
+        match committed {
+            false => self.dead_by_abort += n,
+            true => {
+                self.dead_by_update += updated;
+                self.dead_by_delete += n - updated;
+            }
+        }
     }
 
     /// Dead tuples that came, for whatever reason.
@@ -178,20 +192,6 @@ impl<S: Sink> Ledger<S> {
             Why::Vacuumed if delta < 0 => self.count(idx, |c| c.vacuumed += n),
             _ => {}
         }
-    }
-
-    /// So many dead tuples more by the end of a transaction (0 if it aborted),
-    /// of which `updated` were updated.
-    pub(crate) fn count_end(&mut self, idx: u32, delta: i32, cause: TransactionId, updated: u16) {
-        let Ok(n) = u64::try_from(delta) else { return };
-        let updated = u64::from(updated).min(n);
-        self.count(idx, |c| match cause {
-            0 => c.dead_by_abort += n,
-            _ => {
-                c.dead_by_update += updated;
-                c.dead_by_delete += n - updated;
-            }
-        });
     }
 
     /// Show what was counted until `now`, in microseconds of any epoch; `None`

@@ -37,6 +37,7 @@ impl Ended {
         *word = *word & !(1 << (slot % 64)) | u64::from(committed) << (slot % 64);
     }
 
+    #[inline]
     pub(crate) fn status(&self, xid: TransactionId) -> Option<XidStatus> {
         let slot = xid as usize % ENDED_SLOTS;
         (*self.xids.get(slot)? == xid && xid != 0).then(|| {

@@ -14,6 +14,7 @@ use walker_wal::TransactionId;
 
 use crate::Sink;
 use crate::ledger::Ledger;
+use crate::relation::Relation;
 use crate::xact::precedes;
 
 /// Buckets of a relation.
@@ -52,6 +53,7 @@ impl Horizon {
 
     /// `n` more dead tuples, deleted by `xid`; 0 for aborted ones. Which
     /// buckets changed, a bit for each.
+    #[inline]
     pub(crate) fn add(&mut self, xid: TransactionId, n: u32) -> Changed {
         let (place, changed) = match xid {
             0 => (0, 1),
@@ -159,20 +161,34 @@ impl<S: Sink> Ledger<S> {
     /// transaction `cause` (0 if it aborted) or for no reason that is known.
     pub(crate) fn age_garbage(&mut self, idx: u32, delta: i32, cause: Option<TransactionId>) {
         let youngest = self.youngest;
-        let Some(rel) = self.rels.get_mut(idx) else {
-            return;
-        };
+        if delta != 0
+            && let Some(rel) = self.rels.get_mut(idx)
+        {
+            rel.age_garbage(delta, cause.unwrap_or(youngest), &mut self.sink);
+        }
+    }
+}
+
+impl<R: Copy> Relation<R> {
+    /// The number of its dead tuples changed, by the end of transaction
+    /// `cause`; see [`Horizon::add`].
+    #[inline]
+    pub(crate) fn age_garbage<S: Sink<Rel = R>>(
+        &mut self,
+        delta: i32,
+        cause: TransactionId,
+        sink: &mut S,
+    ) {
         let mut changed = match u32::try_from(delta) {
-            Ok(0) => return,
-            Ok(n) => rel.horizon.add(cause.unwrap_or(youngest), n),
-            Err(_) => rel.horizon.remove(delta.unsigned_abs()),
+            Ok(n) => self.horizon.add(cause, n),
+            Err(_) => self.horizon.remove(delta.unsigned_abs()),
         };
-        let Some(place) = rel.sink else { return };
+        let Some(place) = self.sink else { return };
         while changed != 0 {
             let i = changed.trailing_zeros() as usize;
             changed &= changed - 1;
-            if let Some(bucket) = rel.horizon.buckets().get(i) {
-                self.sink.publish_bucket(place, i, *bucket);
+            if let Some(bucket) = self.horizon.buckets().get(i) {
+                sink.publish_bucket(place, i, *bucket);
             }
         }
     }

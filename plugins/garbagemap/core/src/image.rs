@@ -14,7 +14,7 @@ use crate::ended::{Ended, Multixacts};
 use crate::ledger::{At, Ledger};
 use crate::mem::NoMemory;
 use crate::range::{Effect, Range};
-use crate::xact::{Oracle, Transactions, XidStatus, special_xid};
+use crate::xact::{Oracle, Touch, Transactions, XidStatus, special_xid};
 
 /// What an item of a page means for garbage.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,7 @@ pub(crate) enum Item {
 }
 
 impl From<LinePointer> for Item {
+    #[inline]
     fn from(lp: LinePointer) -> Item {
         match lp {
             LinePointer::Normal(TupleHeader {
@@ -76,6 +77,7 @@ pub(crate) struct Facts<'a> {
 }
 
 impl Facts<'_> {
+    #[inline]
     fn status(&mut self, xid: TransactionId) -> XidStatus {
         if xid == self.writer && xid != 0 {
             return XidStatus::InProgress;
@@ -130,6 +132,7 @@ pub(crate) fn decode(
     facts: &mut Facts<'_>,
 ) -> Result<(), Undecided> {
     state.reset()?;
+    let mut normal = 0;
     for item in items {
         let (off, item) = item.map_err(Undecided::Malformed)?;
         match item {
@@ -144,18 +147,23 @@ pub(crate) fn decode(
                 xmax,
                 infomask,
             } => {
-                state.normal += 1;
+                normal += 1;
+                if normal > MAX_OFFSET {
+                    let (what, value) = ("number of tuples", normal.into());
+                    return Err(Undecided::Malformed(WalError::Invalid { what, value }));
+                }
+                // Most tuples of most pages.
+                if infomask.xmin_committed() && infomask.xmax_invalid() {
+                    continue;
+                }
                 if is_dead(state, off, (xmin, xmax, infomask), facts)? {
                     state.dead.insert(off);
                     state.pending.pop_if(|&mut (of, ..)| of == off);
                 }
             }
         }
-        if state.normal > MAX_OFFSET {
-            let (what, value) = ("number of tuples", state.normal.into());
-            return Err(Undecided::Malformed(WalError::Invalid { what, value }));
-        }
     }
+    state.normal = normal;
     Ok(())
 }
 
@@ -246,14 +254,14 @@ impl<S: Sink> Ledger<S> {
     ) -> Result<(), Undecided> {
         let (rangeno, b) = self.geo.split(at.blkno);
         let idx = self.rels.find(at.locator);
-        let range = idx.and_then(|idx| self.rels.get(idx)?.ranges.get(&rangeno));
+        let range = idx.and_then(|idx| self.rels.get(idx)?.ranges.get(rangeno));
         let mut facts = Facts {
             writer,
             ended: &self.ended,
             txs: &self.txs,
             multixacts: &self.multixacts,
             oracle,
-            prior: range.filter(|r| r.is_known(b)).map(|r| (&**r, b)),
+            prior: range.filter(|r| r.is_known(b)).map(|r| (r, b)),
             last: None,
         };
         decode(state, items, &mut facts)
@@ -261,22 +269,24 @@ impl<S: Sink> Ledger<S> {
 
     /// Take over a block's state, and unless it is held back, make it known.
     pub(crate) fn learn_state(&mut self, at: At, state: &BlockState, known: bool) -> bool {
-        let mut done = self.learn(at, 0, |range, b, mem| {
+        let (Some(rel), (rangeno, _)) = (self.open(at.locator), self.geo.split(at.blkno)) else {
+            return false;
+        };
+        let touch = Touch { rel, rangeno };
+        // A change uses no transactions but by its effect, and this one has none.
+        let mut txs = std::mem::take(&mut self.txs);
+        // A failure degrades the relation: what is left of it is nothing.
+        let done = self.change(rel, at, 0, true, |range, b, mem| {
             range.set_block(b, state, mem)?;
             range.known.set(b, known);
+            for &(off, xid, event) in &state.pending {
+                if range.add_event(b, off, xid, event, mem)? {
+                    txs.touch(xid, touch, mem)?;
+                }
+            }
             Ok(Effect::default())
         });
-        for &(off, xid, event) in &state.pending {
-            // A failure degrades the relation: what is left of it is nothing.
-            done = done
-                && self.learn(at, xid, |range, b, mem| {
-                    let new_group = range.add_event(b, off, xid, event, mem)?;
-                    Ok(Effect {
-                        new_group,
-                        contradiction: false,
-                    })
-                });
-        }
+        self.txs = txs;
         done
     }
 }

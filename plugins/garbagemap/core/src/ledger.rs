@@ -15,8 +15,9 @@ use crate::block::BlockState;
 use crate::counters::Why;
 use crate::ended::{Ended, Multixacts};
 use crate::mem::{Mem, NoMemory};
-use crate::range::{Effect, Range, Shown};
+use crate::range::{Effect, Range};
 use crate::relation::{Geometry, Relations};
+use crate::shown::{Totals, show};
 use crate::state::Saving;
 use crate::xact::{Touch, Transactions};
 use crate::{Config, Sink, Stats};
@@ -29,32 +30,6 @@ pub(crate) struct At {
     pub end_lsn: Lsn,
     /// Redo of the record sets the page's LSN to `end_lsn`.
     pub sets_page_lsn: bool,
-}
-
-/// Sums over all ranges, kept up to date by what each range shows.
-#[derive(Default)]
-pub(crate) struct Totals {
-    pub blocks_known: u64,
-    pub blocks_with_garbage: u64,
-    pub dead_tuples: u64,
-    pub dead_items: u64,
-}
-
-impl Totals {
-    fn add(&mut self, shown: Shown) {
-        self.blocks_known += u64::from(shown.known_blocks);
-        self.blocks_with_garbage += u64::from(shown.garbage_blocks);
-        self.dead_tuples += u64::from(shown.counts.dead);
-        self.dead_items += u64::from(shown.counts.items);
-    }
-
-    pub(crate) fn subtract(&mut self, shown: Option<Shown>) {
-        let Some(shown) = shown else { return };
-        self.blocks_known -= u64::from(shown.known_blocks);
-        self.blocks_with_garbage -= u64::from(shown.garbage_blocks);
-        self.dead_tuples -= u64::from(shown.counts.dead);
-        self.dead_items -= u64::from(shown.counts.items);
-    }
 }
 
 /// The ledger. See the module's documentation.
@@ -132,6 +107,7 @@ impl<S: Sink> Ledger<S> {
     }
 
     /// Change a block, if it is known. Whether it is.
+    #[inline]
     pub(crate) fn delta(
         &mut self,
         at: At,
@@ -157,7 +133,8 @@ impl<S: Sink> Ledger<S> {
         }
     }
 
-    fn change(
+    #[inline]
+    pub(crate) fn change(
         &mut self,
         idx: u32,
         at: At,
@@ -177,6 +154,7 @@ impl<S: Sink> Ledger<S> {
 
     /// Make the change, note a new undecided transaction, publish: with one
     /// look-up of the range.
+    #[inline]
     fn try_change(
         &mut self,
         idx: u32,
@@ -190,10 +168,16 @@ impl<S: Sink> Ledger<S> {
             return Ok(false);
         };
         let place = rel.sink;
-        let range = rel.range_of(self.geo, at.blkno, to_be_known, &mut self.mem)?;
-        let Some(range) = range else {
-            return Ok(false);
+        let range = match rel.ranges.get_mut(rangeno) {
+            Some(range) => range,
+            None => match rel.make_range(self.geo, at.blkno, to_be_known, &mut self.mem)? {
+                Some(range) => range,
+                None => return Ok(false),
+            },
         };
+        if !to_be_known && !range.is_known(b) {
+            return Ok(false);
+        }
         self.saving.changed(range, idx, rangeno);
         let effect = change(range, b, &mut self.mem)?;
         if effect.new_group {
@@ -216,6 +200,7 @@ impl<S: Sink> Ledger<S> {
     /// The record is the latest that concerns the relation. Whether its
     /// change to this block is still to be made: a base scan may have seen it
     /// already.
+    #[inline]
     fn admit(&mut self, idx: u32, at: At) -> bool {
         let Some(rel) = self.rels.get_mut(idx) else {
             return false;
@@ -258,25 +243,14 @@ impl<S: Sink> Ledger<S> {
         self.txs.touch(xid, touch, &mut self.mem)
     }
 
-    /// Publish a range's counters if they changed.
+    /// Publish a range's counters if they changed, for no reason in
+    /// particular.
     pub(crate) fn show(&mut self, idx: u32, rangeno: u32) {
-        self.show_because(idx, rangeno, None, 0);
-    }
-
-    /// The same, after the end of a transaction: `cause`, or 0 if it aborted.
-    /// So many tuples had been updated rather than deleted.
-    pub(crate) fn show_because(
-        &mut self,
-        idx: u32,
-        rangeno: u32,
-        cause: Option<TransactionId>,
-        updated: u16,
-    ) {
         let Some(rel) = self.rels.get_mut(idx) else {
             return;
         };
         let place = rel.sink;
-        let Some(range) = rel.ranges.get_mut(&rangeno) else {
+        let Some(range) = rel.ranges.get_mut(rangeno) else {
             return;
         };
         let (shown, delta) = show(range, rangeno, place, &mut self.sink, &mut self.totals);
@@ -284,12 +258,7 @@ impl<S: Sink> Ledger<S> {
             rel.unpublished = true;
             self.unpublished = true;
         }
-        if delta != 0 {
-            self.age_garbage(idx, delta, cause);
-            if let Some(xid) = cause {
-                self.count_end(idx, delta, xid, updated);
-            }
-        }
+        self.age_garbage(idx, delta, None);
     }
 
     /// Drop what is known of a relation: it becomes known again by images,
@@ -315,30 +284,4 @@ impl<S: Sink> Ledger<S> {
         self.scans.forget(idx, &mut self.mem);
         self.age_garbage(idx, i32::MIN, None);
     }
-}
-
-/// Publish a range's counters if they changed. Whether the sink took them, and
-/// how many more dead tuples there are than before.
-pub(crate) fn show<S: Sink>(
-    range: &mut Range,
-    rangeno: u32,
-    place: Option<S::Rel>,
-    sink: &mut S,
-    totals: &mut Totals,
-) -> (bool, i32) {
-    let now = range.shows();
-    let before = range.shown.replace(now);
-    if before == Some(now) {
-        return (true, 0);
-    }
-    totals.subtract(before);
-    totals.add(now);
-    let delta = i32::from(now.counts.dead) - before.map_or(0, |b| i32::from(b.counts.dead));
-    let taken = match place {
-        Some(place) if before.is_none_or(|b| b.counts != now.counts) => {
-            sink.publish(place, rangeno, now.counts)
-        }
-        _ => true,
-    };
-    (taken, delta)
 }

@@ -5,6 +5,7 @@
 //! grows through the fallible paths here, and is counted, so that the ledger
 //! can let go of the coldest relations before the limit.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
@@ -48,21 +49,24 @@ impl Mem {
         self.used
     }
 
+    #[inline]
     pub(crate) fn grew(&mut self, bytes: usize) {
         self.used = self.used.saturating_add(bytes);
     }
 
+    #[inline]
     pub(crate) fn shrank(&mut self, bytes: usize) {
         debug_assert!(self.used >= bytes, "memory accounting below zero");
         self.used = self.used.saturating_sub(bytes);
     }
 
     /// Account for a change of something that knows its own size.
+    #[inline]
     pub(crate) fn changed(&mut self, before: usize, after: usize) {
-        if after >= before {
-            self.grew(after - before);
-        } else {
-            self.shrank(before - after);
+        match after.cmp(&before) {
+            Ordering::Equal => {} // nearly always
+            Ordering::Greater => self.grew(after - before),
+            Ordering::Less => self.shrank(before - after),
         }
     }
 }
@@ -85,12 +89,14 @@ impl<T> Boxed<T> {
 
 impl<T> std::ops::Deref for Boxed<T> {
     type Target = T;
+    #[inline]
     fn deref(&self) -> &T {
         &self.0[0]
     }
 }
 
 impl<T> std::ops::DerefMut for Boxed<T> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut T {
         &mut self.0[0]
     }

@@ -58,18 +58,15 @@ impl<S: Sink> Ledger<S> {
         let Some(rel) = self.rels.get_mut(idx) else {
             return;
         };
-        for (&rangeno, range) in &mut rel.ranges {
+        for (rangeno, range) in rel.ranges.iter_mut() {
             if !range.normal.is_tracked() {
                 continue;
             }
             range.normal.drop_counts(&mut self.mem);
-            let Some(shown) = &mut range.shown else {
-                continue;
-            };
-            if shown.counts.tuples.take().is_some()
+            if let Some(counts) = range.shown.drop_tuples()
                 && let Some(place) = rel.sink
             {
-                let shown = self.sink.publish(place, rangeno, shown.counts);
+                let shown = self.sink.publish(place, rangeno, counts);
                 rel.unpublished |= !shown;
                 self.unpublished |= !shown;
             }
@@ -89,7 +86,7 @@ impl<S: Sink> Ledger<S> {
         self.txs.retain(
             |xid, touch| {
                 rels.get(touch.rel)
-                    .and_then(|rel| rel.ranges.get(&touch.rangeno))
+                    .and_then(|rel| rel.ranges.get(touch.rangeno))
                     .is_some_and(|range| range.find_group(xid).is_ok())
             },
             &mut self.mem,
@@ -129,8 +126,8 @@ impl<S: Sink> Ledger<S> {
         let all = rel
             .ranges
             .iter()
-            .all(|(&rangeno, range)| match range.shown {
-                Some(shown) => self.sink.publish(place, rangeno, shown.counts),
+            .all(|(rangeno, range)| match range.shown.counts() {
+                Some(counts) => self.sink.publish(place, rangeno, counts),
                 None => true,
             });
         for (index, bucket) in rel.horizon.buckets().iter().enumerate() {

@@ -49,6 +49,7 @@ impl Normal {
         }
     }
 
+    #[inline]
     pub(crate) fn is_tracked(&self) -> bool {
         !self.per_block.is_empty()
     }
@@ -60,10 +61,12 @@ impl Normal {
     }
 
     /// The sum over all blocks, `None` if a block's count is missing.
+    #[inline]
     pub(crate) fn total(&self) -> Option<u16> {
         (self.is_tracked() && self.uncounted == 0).then_some(self.sum)
     }
 
+    #[inline]
     pub(crate) fn get(&self, b: u8) -> Option<u16> {
         self.per_block
             .get(b as usize)
@@ -92,8 +95,15 @@ impl Normal {
     }
 
     /// One item more. A count that leaves its bounds is no count.
+    #[inline]
     pub(crate) fn increment(&mut self, b: u8) {
-        if let Some(n) = self.get(b) {
+        // UNCOUNTED is above it, too.
+        if let Some(slot) = self.per_block.get_mut(b as usize)
+            && *slot < MAX_OFFSET
+        {
+            *slot += 1;
+            self.sum += 1;
+        } else if let Some(n) = self.get(b) {
             self.set(b, Some(n + 1));
         }
     }

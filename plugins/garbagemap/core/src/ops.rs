@@ -66,12 +66,7 @@ impl<S: Sink> Ledger<S> {
         xid: TransactionId,
     ) {
         self.delta(at, xid, |range, b, mem| {
-            let new_group = range.add_event(b, old_off, xid, Event::Update, mem)?;
-            let effect = range.insert(b, new_off, Some(xid), mem)?;
-            Ok(Effect {
-                new_group: new_group || effect.new_group,
-                ..effect
-            })
+            range.update(b, (old_off, new_off), xid, mem)
         });
     }
 
@@ -108,7 +103,7 @@ impl<S: Sink> Ledger<S> {
             return;
         };
         let covered = rel.known_from.is_some_and(|from| at.blkno >= from);
-        if covered || rel.ranges.contains_key(&rangeno) {
+        if covered || rel.ranges.get(rangeno).is_some() {
             self.learn(at, 0, |range, b, mem| {
                 range.forget_block(b, mem);
                 Ok(Effect::default())

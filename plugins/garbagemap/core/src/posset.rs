@@ -1,31 +1,32 @@
 //! A set of positions in a block range, small when it holds little.
 //!
 //! A position is `block in range * 291 + (offset number - 1)`; the widest
-//! range has 37,248 of them. Up to eight positions lie inline, more in a
+//! range has 37,248 of them. Up to fourteen positions lie inline, more in a
 //! sorted vector, and where a bitmap is smaller, in a bitmap that reaches as
-//! far as the highest position. Invariants: the vector is strictly ascending;
-//! `len` is the number of bits set.
+//! far as the highest position. Invariants: a list is strictly ascending;
+//! `len` is the number of positions inline, or of bits set.
+//!
+//! Nearly every set of nearly every range is inline: that case comes first
+//! everywhere, and small enough to be compiled into its callers.
 
+mod far;
+mod inline;
 mod iter;
-
-use smallvec::SmallVec;
 
 use crate::block::{MAX_OFFSET, Offsets};
 use crate::mem::{MALLOC_OVERHEAD, NoMemory};
+pub(crate) use inline::InlineList;
 use iter::{Iter, masks};
-
-/// The bitmap grows by this many words, which cover eight blocks and a bit.
-const WORDS_STEP: usize = 40;
-const INLINE: usize = 8;
 
 /// See the module's documentation.
 pub(crate) struct PosSet(Repr);
 
 enum Repr {
-    Sparse(SmallVec<[u16; INLINE]>),
+    Inline(InlineList),
+    Sparse(Vec<u16>),
     Dense { len: u16, words: Vec<u64> },
 }
-use Repr::{Dense, Sparse};
+use Repr::{Dense, Inline, Sparse};
 
 impl Default for PosSet {
     fn default() -> Self {
@@ -34,12 +35,15 @@ impl Default for PosSet {
 }
 
 impl PosSet {
+    #[inline]
     pub(crate) fn new() -> Self {
-        PosSet(Sparse(SmallVec::new()))
+        PosSet(Inline(InlineList::default()))
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> u16 {
         match &self.0 {
+            Inline(list) => list.len(),
             Sparse(list) => list.len() as u16,
             Dense { len, .. } => *len,
         }
@@ -49,8 +53,8 @@ impl PosSet {
     #[inline]
     pub(crate) fn heap_bytes(&self) -> usize {
         match &self.0 {
-            Sparse(list) if list.spilled() => list.capacity() * 2 + MALLOC_OVERHEAD,
-            Sparse(_) => 0,
+            Inline(_) => 0,
+            Sparse(list) => list.capacity() * 2 + MALLOC_OVERHEAD,
             Dense { words, .. } => words.capacity() * 8 + MALLOC_OVERHEAD,
         }
     }
@@ -58,6 +62,7 @@ impl PosSet {
     #[inline]
     pub(crate) fn contains(&self, pos: u16) -> bool {
         match &self.0 {
+            Inline(list) => list.place(pos).is_ok(),
             Sparse(list) => find(list, pos).is_ok(),
             Dense { words, .. } => words
                 .get(pos as usize / 64)
@@ -66,37 +71,22 @@ impl PosSet {
     }
 
     /// Add a position. True if it was not there.
+    #[inline]
     pub(crate) fn insert(&mut self, pos: u16) -> Result<bool, NoMemory> {
-        match &mut self.0 {
-            Sparse(list) => {
-                let Err(at) = find(list, pos) else {
-                    return Ok(false);
-                };
-                if list.len() == list.capacity() {
-                    let highest = list.last().map_or(pos, |&last| last.max(pos));
-                    if bitmap_bytes(highest) < list.len() * 2 {
-                        self.make_dense(highest)?;
-                        return self.insert(pos);
-                    }
-                    list.try_reserve(1)?;
-                }
-                list.insert(at, pos);
-                Ok(true)
-            }
-            Dense { len, words } => {
-                reach(words, pos)?;
-                let word = &mut words[pos as usize / 64];
-                let new = *word & bit(pos) == 0;
-                *word |= bit(pos);
-                *len += u16::from(new);
-                Ok(new)
+        if let Inline(list) = &mut self.0 {
+            match list.place(pos) {
+                Ok(_) => return Ok(false),
+                Err(at) if list.insert_at(at, pos) => return Ok(true),
+                Err(_) => {}
             }
         }
+        self.insert_far(pos)
     }
 
     /// Take a position out. True if it was there.
     pub(crate) fn remove(&mut self, pos: u16) -> bool {
         let was = match &mut self.0 {
+            Inline(list) => return list.remove(pos),
             Sparse(list) => match find(list, pos) {
                 Ok(at) => {
                     list.remove(at);
@@ -121,29 +111,41 @@ impl PosSet {
 
     /// Add a position within `lo..hi`. Whether it was not there, and whether
     /// it is the only one within.
+    #[inline]
     pub(crate) fn insert_in(
         &mut self,
         pos: u16,
         lo: u16,
         hi: u16,
     ) -> Result<(bool, bool), NoMemory> {
-        if let Sparse(list) = &mut self.0
-            && list.len() < list.capacity()
-            && let Err(at) = find(list, pos)
+        if let Inline(list) = &mut self.0
+            && let Err(at) = list.place(pos)
         {
-            let alone =
-                (at == 0 || list[at - 1] < lo) && list.get(at).is_none_or(|&next| next >= hi);
-            list.insert(at, pos);
-            return Ok((true, alone));
+            let alone = alone(list.as_slice(), at, at, lo, hi);
+            if list.insert_at(at, pos) {
+                return Ok((true, alone));
+            }
         }
-        let new = self.insert(pos)?;
-        let alone = match &self.0 {
-            Sparse(list) => find(list, pos).is_ok_and(|at| {
-                (at == 0 || list[at - 1] < lo) && list.get(at + 1).is_none_or(|&next| next >= hi)
-            }),
-            Dense { .. } => !self.any_in(lo, pos) && !self.any_in(pos + 1, hi),
-        };
-        Ok((new, alone))
+        self.insert_in_far(pos, lo, hi)
+    }
+
+    /// A copy of the positions, if they are few.
+    #[inline]
+    pub(crate) fn few(&self) -> Option<InlineList> {
+        match &self.0 {
+            Inline(list) => Some(*list),
+            _ => None,
+        }
+    }
+
+    /// The positions, if they are a list.
+    #[inline]
+    fn list(&self) -> Option<&[u16]> {
+        match &self.0 {
+            Inline(list) => Some(list.as_slice()),
+            Sparse(list) => Some(list),
+            Dense { .. } => None,
+        }
     }
 
     /// Take these offsets of the block that begins at `lo` out. Which of them
@@ -151,16 +153,17 @@ impl PosSet {
     pub(crate) fn remove_offsets(&mut self, lo: u16, gone: Offsets) -> Offsets {
         let mut removed = Offsets::default();
         match &mut self.0 {
-            Sparse(list) if list.is_empty() => return removed,
+            Inline(list) => {
+                list.retain(|pos| keep(pos, lo, gone, &mut removed));
+                return removed;
+            }
             Sparse(list) => {
                 let (from, to) = span(list, lo, lo + MAX_OFFSET);
                 let mut kept = from;
                 for at in from..to {
-                    let off = list[at] - lo + 1;
-                    if gone.contains(off) {
-                        removed.insert(off);
-                    } else {
-                        list[kept] = list[at];
+                    let pos = list[at];
+                    if keep(pos, lo, gone, &mut removed) {
+                        list[kept] = pos;
                         kept += 1;
                     }
                 }
@@ -187,32 +190,18 @@ impl PosSet {
     }
 
     /// Take all positions `lo <= pos < hi` out. The number of them.
+    #[inline]
     pub(crate) fn clear_range(&mut self, lo: u16, hi: u16) -> u16 {
-        let gone = match &mut self.0 {
-            Sparse(list) => {
-                let (from, to) = span(list, lo, hi);
-                list.drain(from..to).count() as u16
-            }
-            Dense { len, words } => {
-                let mut gone = 0;
-                for (at, mask) in masks(lo, hi) {
-                    let Some(word) = words.get_mut(at) else { break };
-                    gone += (*word & mask).count_ones() as u16;
-                    *word &= !mask;
-                }
-                *len -= gone;
-                gone
-            }
-        };
-        if gone > 0 {
-            self.shrink();
+        match &mut self.0 {
+            Inline(list) => list.retain(|pos| pos < lo || pos >= hi) as u16,
+            _ => self.clear_range_far(lo, hi),
         }
-        gone
     }
 
     /// Whether a position `lo <= pos < hi` is in the set.
     pub(crate) fn any_in(&self, lo: u16, hi: u16) -> bool {
         match &self.0 {
+            Inline(list) => list.as_slice().iter().any(|&p| p >= lo && p < hi),
             Sparse(list) => {
                 let (from, to) = span(list, lo, hi);
                 from < to
@@ -231,6 +220,10 @@ impl PosSet {
     /// The positions `lo <= pos < hi` in ascending order.
     pub(crate) fn iter_range(&self, lo: u16, hi: u16) -> Iter<'_> {
         match &self.0 {
+            Inline(list) => {
+                let (from, to) = span(list.as_slice(), lo, hi);
+                Iter::Sparse(list.as_slice()[from..to].iter())
+            }
             Sparse(list) => {
                 let (from, to) = span(list, lo, hi);
                 Iter::Sparse(list[from..to].iter())
@@ -271,8 +264,9 @@ impl PosSet {
 
     pub(crate) fn try_clone(&self) -> Result<PosSet, NoMemory> {
         Ok(PosSet(match &self.0 {
+            Inline(list) => Inline(*list),
             Sparse(list) => {
-                let mut copy = SmallVec::new();
+                let mut copy = Vec::new();
                 copy.try_reserve_exact(list.len())?;
                 copy.extend_from_slice(list);
                 Sparse(copy)
@@ -288,38 +282,25 @@ impl PosSet {
             }
         }))
     }
+}
 
-    fn make_dense(&mut self, highest: u16) -> Result<(), NoMemory> {
-        let Sparse(list) = &self.0 else { return Ok(()) };
-        let mut words = Vec::new();
-        reach(&mut words, highest)?;
-        for &pos in list {
-            words[pos as usize / 64] |= bit(pos);
-        }
-        self.0 = Dense {
-            len: list.len() as u16,
-            words,
-        };
-        Ok(())
+/// Whether a position is not among the offsets `gone` of the block that begins
+/// at `lo`; if it is, it is added to `removed`.
+#[inline]
+fn keep(pos: u16, lo: u16, gone: Offsets, removed: &mut Offsets) -> bool {
+    if !(lo..lo + MAX_OFFSET).contains(&pos) || !gone.contains(pos - lo + 1) {
+        return true;
     }
+    removed.insert(pos - lo + 1);
+    false
+}
 
-    /// Give memory back after positions were taken out. Never needs more of
-    /// it: where it would, the set stays as it is.
-    fn shrink(&mut self) {
-        match &mut self.0 {
-            Sparse(list) if list.spilled() && list.len() <= INLINE / 2 => {
-                list.shrink_to_fit(); // moves inline, allocates nothing
-            }
-            Dense { len, words } if *len as usize * 4 < words.len() => {
-                let mut list = SmallVec::new();
-                if list.try_reserve_exact(*len as usize).is_ok() {
-                    list.extend(self.iter());
-                    self.0 = Sparse(list);
-                }
-            }
-            _ => {}
-        }
-    }
+/// Whether neither the position before `at` nor the one at `next` is within
+/// `lo..hi`.
+#[inline]
+fn alone(list: &[u16], at: usize, next: usize, lo: u16, hi: u16) -> bool {
+    let before = at.checked_sub(1).and_then(|before| list.get(before));
+    before.is_none_or(|&p| p < lo) && list.get(next).is_none_or(|&p| p >= hi)
 }
 
 fn bit(pos: u16) -> u64 {
@@ -339,21 +320,6 @@ fn span(list: &[u16], lo: u16, hi: u16) -> (usize, usize) {
     let from = list.partition_point(|&p| p < lo);
     let to = list[from..].partition_point(|&p| p < hi);
     (from, from + to)
-}
-
-fn bitmap_bytes(highest: u16) -> usize {
-    (highest as usize / 64 + 1).next_multiple_of(WORDS_STEP) * 8
-}
-
-/// Make the bitmap long enough to hold `pos`.
-fn reach(words: &mut Vec<u64>, pos: u16) -> Result<(), NoMemory> {
-    let need = pos as usize / 64 + 1;
-    if words.len() < need {
-        let want = need.next_multiple_of(WORDS_STEP);
-        words.try_reserve_exact(want - words.len())?;
-        words.resize(want, 0);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -15,16 +15,9 @@ use crate::block::{BlockMask, BlockState, Event, MAX_OFFSET, Offsets};
 use crate::mem::{Mem, NoMemory};
 use crate::normal::Normal;
 use crate::posset::PosSet;
+use crate::shown::Shown;
 pub(crate) use pending::Group;
 use pending::pending_bytes;
-
-/// What of a range was counted and published last.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Shown {
-    pub counts: RangeCounts,
-    pub known_blocks: u8,
-    pub garbage_blocks: u8,
-}
 
 #[derive(Default)]
 pub(crate) struct Range {
@@ -34,8 +27,8 @@ pub(crate) struct Range {
     pub(crate) pending: Vec<Group>,
     pub(crate) normal: Normal,
     garbage_blocks: u8,
-    /// `None` before the first time.
-    pub(crate) shown: Option<Shown>,
+    /// What it showed last.
+    pub(crate) shown: Shown,
     /// The save it was written in, as it is now.
     pub(crate) saved: u32,
 }
@@ -83,29 +76,29 @@ impl Range {
             pending,
             normal: self.normal.try_clone()?,
             garbage_blocks: self.garbage_blocks,
-            shown: None,
+            shown: Shown::default(),
             saved: 0,
         };
         mem.grew(copy.heap_bytes());
         Ok(copy)
     }
 
+    #[inline]
     pub(crate) fn is_known(&self, b: u8) -> bool {
         self.known.get(b)
     }
 
-    pub(crate) fn shows(&self) -> Shown {
+    #[inline]
+    pub(crate) fn shows(&self) -> (RangeCounts, Shown) {
         let dead = self.dead.len();
-        Shown {
-            counts: RangeCounts {
-                dead,
-                items: self.items.len(),
-                tuples: self.normal.total().and_then(|n| n.checked_sub(dead)),
-                first_unknown: self.known.first_clear(),
-            },
-            known_blocks: self.known.count(),
-            garbage_blocks: self.garbage_blocks,
-        }
+        let counts = RangeCounts {
+            dead,
+            items: self.items.len(),
+            tuples: self.normal.total().and_then(|n| n.checked_sub(dead)),
+            first_unknown: self.known.first_clear(),
+        };
+        let shown = Shown::new(counts, self.known.count(), self.garbage_blocks);
+        (counts, shown)
     }
 
     /// The page was (re-)initialised: known, and empty.
@@ -150,21 +143,55 @@ impl Range {
         mem: &mut Mem,
     ) -> Result<Effect, NoMemory> {
         let pos = position(b, off);
-        let was_dead = self.remove_dead(pos, mem);
-        let was_item = take(&mut self.items, pos, mem);
         self.remove_pending(pos, mem);
-        if was_dead {
-            self.normal.set(b, None);
-        } else {
-            self.normal.increment(b);
-        }
+        let contradiction = self.free(b, pos, mem);
         Ok(Effect {
             new_group: match xid {
                 Some(xid) => self.add_event(b, off, xid, Event::Insert, mem)?,
                 None => false,
             },
-            contradiction: was_dead || was_item,
+            contradiction,
         })
+    }
+
+    /// A tuple was updated on its page: deleted at one offset and inserted at
+    /// another, by one transaction, whose group is looked up once.
+    #[inline]
+    pub(crate) fn update(
+        &mut self,
+        b: u8,
+        (old_off, new_off): (OffsetNumber, OffsetNumber),
+        xid: TransactionId,
+        mem: &mut Mem,
+    ) -> Result<Effect, NoMemory> {
+        let (at, new_group) = self.group_of(xid, mem)?;
+        let (old, new) = (position(b, old_off), position(b, new_off));
+        self.pending[at].add(old, Event::Update, mem)?;
+        // A group that is new, and the only one, has nothing but `old`.
+        let nothing_else = new_group && self.pending.len() == 1 && new != old;
+        if !nothing_else {
+            self.remove_pending(new, mem);
+        }
+        let contradiction = self.free(b, new, mem);
+        self.pending[at].add(new, Event::Insert, mem)?;
+        Ok(Effect {
+            new_group,
+            contradiction,
+        })
+    }
+
+    /// A tuple comes to this position, which cannot have held one. Whether it
+    /// did, for all we know. Undecided events are the caller's to remove.
+    #[inline]
+    fn free(&mut self, b: u8, pos: u16, mem: &mut Mem) -> bool {
+        let was_dead = self.remove_dead(pos, mem);
+        let was_item = take(&mut self.items, pos, mem);
+        if was_dead {
+            self.normal.set(b, None);
+        } else {
+            self.normal.increment(b);
+        }
+        was_dead || was_item
     }
 
     /// The tuple is dead whatever its transactions do (a super-deleted
@@ -237,11 +264,14 @@ impl Range {
     }
 
     fn recount_garbage_blocks(&mut self) {
-        let mut blocks = BlockMask::default();
-        self.dead
-            .iter()
-            .for_each(|pos| blocks.set((pos / MAX_OFFSET) as u8, true));
-        self.garbage_blocks = blocks.count();
+        let (mut blocks, mut behind) = (0, 0);
+        for pos in self.dead.iter() {
+            if pos >= behind {
+                blocks += 1;
+                behind = (pos / MAX_OFFSET + 1) * MAX_OFFSET;
+            }
+        }
+        self.garbage_blocks = blocks;
     }
 
     /// Make what was loaded obey the invariants: nothing is held of blocks
@@ -266,6 +296,7 @@ impl Range {
         }
     }
 
+    #[inline]
     fn insert_dead(&mut self, pos: u16, mem: &mut Mem) -> Result<(), NoMemory> {
         let (lo, hi) = span((pos / MAX_OFFSET) as u8);
         let (new, alone) = with(&mut self.dead, mem, |set| set.insert_in(pos, lo, hi))?;
@@ -273,6 +304,7 @@ impl Range {
         Ok(())
     }
 
+    #[inline]
     fn remove_dead(&mut self, pos: u16, mem: &mut Mem) -> bool {
         let removed = take(&mut self.dead, pos, mem);
         if removed {
@@ -284,6 +316,7 @@ impl Range {
 }
 
 /// The position of an offset. The offset is within 1..=[`MAX_OFFSET`].
+#[inline]
 pub(crate) fn position(b: u8, off: OffsetNumber) -> u16 {
     u16::from(b) * MAX_OFFSET + off - 1
 }
@@ -294,6 +327,7 @@ fn span(b: u8) -> (u16, u16) {
 }
 
 /// Change a set and account for the memory.
+#[inline]
 fn with<R>(set: &mut PosSet, mem: &mut Mem, change: impl FnOnce(&mut PosSet) -> R) -> R {
     let before = set.heap_bytes();
     let result = change(set);
@@ -306,3 +340,6 @@ fn with<R>(set: &mut PosSet, mem: &mut Mem, change: impl FnOnce(&mut PosSet) -> 
 fn take(set: &mut PosSet, pos: u16, mem: &mut Mem) -> bool {
     set.contains(pos) && with(set, mem, |set| set.remove(pos))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,14 @@
 //! The relations of the ledger: where they are kept, and their ranges.
 
-use std::collections::hash_map::Entry;
-
 use walker_wal::{BlockNumber, RelFileLocator};
 
 use crate::block::BlockMask;
 use crate::counters::Counted;
 use crate::horizon::Horizon;
-use crate::mem::{Boxed, MALLOC_OVERHEAD, Map, Mem, NoMemory, try_insert, try_push};
+use crate::mem::{Boxed, MALLOC_OVERHEAD, Map, Mem, NoMemory, try_push};
 use crate::normal::Normal;
 use crate::range::Range;
+use crate::range_map::RangeMap;
 
 /// How blocks are grouped into ranges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +54,7 @@ impl Geometry {
 pub(crate) struct Relation<R> {
     pub locator: RelFileLocator,
     pub known_from: Option<BlockNumber>,
-    pub ranges: Map<u32, Boxed<Range>>,
+    pub ranges: RangeMap,
     /// End of the last record that concerned it: what is coldest goes first
     /// when memory is short.
     pub last_touch: u64,
@@ -76,7 +75,7 @@ pub(crate) struct Relation<R> {
 }
 
 /// What a relation costs beside its ranges, about: slot, index, spare room.
-const RELATION_BYTES: usize = 560;
+const RELATION_BYTES: usize = 592;
 /// What a range costs beside what [`Range::heap_bytes`] counts.
 const RANGE_BYTES: usize = size_of::<Range>() + MALLOC_OVERHEAD;
 
@@ -85,7 +84,7 @@ impl<R> Relation<R> {
         Relation {
             locator,
             known_from: None,
-            ranges: Map::default(),
+            ranges: RangeMap::default(),
             last_touch: 0,
             sink: None,
             scanning: false,
@@ -97,39 +96,37 @@ impl<R> Relation<R> {
         }
     }
 
-    /// The range a block is in, if it is known or is to be, and whether there
-    /// is one or not.
-    pub(crate) fn range_of(
+    /// A range that is not there yet, for a block of it that is known or is to
+    /// be.
+    pub(crate) fn make_range(
         &mut self,
         geo: Geometry,
         blkno: BlockNumber,
         to_be_known: bool,
         mem: &mut Mem,
     ) -> Result<Option<&mut Range>, NoMemory> {
-        let (rangeno, b) = geo.split(blkno);
-        // So that the entry below finds room: asking for it cannot fail there.
-        if self.ranges.len() == self.ranges.capacity() {
-            let before = map_bytes(&self.ranges);
-            self.ranges.try_reserve(1)?;
-            mem.changed(before, map_bytes(&self.ranges));
+        if !to_be_known && self.known_from.is_none_or(|from| blkno < from) {
+            return Ok(None);
         }
-        match self.ranges.entry(rangeno) {
-            Entry::Occupied(entry) => {
-                let range = &mut **entry.into_mut();
-                Ok((to_be_known || range.is_known(b)).then_some(range))
-            }
-            Entry::Vacant(entry) => {
-                if !to_be_known && self.known_from.is_none_or(|from| blkno < from) {
-                    return Ok(None);
-                }
-                let mut range = Boxed::try_new(Range::default())?;
-                *range = new_range(geo, rangeno, self.known_from, mem)?;
-                // If the relation is taken up, its first change must count.
-                range.saved = self.saved;
-                mem.grew(RANGE_BYTES);
-                Ok(Some(entry.insert(range)))
-            }
+        let (rangeno, _) = geo.split(blkno);
+        let mut range = Boxed::try_new(Range::default())?;
+        *range = new_range(geo, rangeno, self.known_from, mem)?;
+        // If the relation is taken up, its first change must count.
+        range.saved = self.saved;
+        self.put(rangeno, range, mem)?;
+        Ok(self.ranges.get_mut(rangeno))
+    }
+
+    /// Put a range to its place. Its heap bytes are accounted for.
+    fn put(&mut self, rangeno: u32, range: Boxed<Range>, mem: &mut Mem) -> Result<(), NoMemory> {
+        let (heap_bytes, before) = (range.heap_bytes(), self.ranges.heap_bytes());
+        let result = self.ranges.try_insert(rangeno, range);
+        mem.changed(before, self.ranges.heap_bytes());
+        match result {
+            Ok(()) => mem.grew(RANGE_BYTES),
+            Err(NoMemory) => mem.shrank(heap_bytes),
         }
+        result
     }
 
     /// Put a new range in its place. Its heap bytes were accounted for when
@@ -141,20 +138,19 @@ impl<R> Relation<R> {
         mem: &mut Mem,
     ) -> Result<(), NoMemory> {
         let heap_bytes = range.heap_bytes();
-        let before = map_bytes(&self.ranges);
-        let result = Boxed::try_new(range).and_then(|r| try_insert(&mut self.ranges, rangeno, r));
-        mem.changed(before, map_bytes(&self.ranges));
-        match result {
-            Ok(_) => mem.grew(RANGE_BYTES),
-            Err(_) => mem.shrank(heap_bytes),
+        match Boxed::try_new(range) {
+            Ok(range) => self.put(rangeno, range, mem),
+            Err(NoMemory) => {
+                mem.shrank(heap_bytes);
+                Err(NoMemory)
+            }
         }
-        result.map(drop)
     }
 
     /// Give back the memory of all ranges; `each` sees every one of them.
     pub(crate) fn drop_ranges(&mut self, mem: &mut Mem, mut each: impl FnMut(&Range)) {
-        mem.shrank(map_bytes(&self.ranges));
-        for range in std::mem::take(&mut self.ranges).values() {
+        mem.shrank(self.ranges.heap_bytes());
+        for (_, range) in std::mem::take(&mut self.ranges).iter() {
             range_dropped(range, mem);
             each(range);
         }
@@ -188,10 +184,6 @@ pub(crate) fn range_dropped(range: &Range, mem: &mut Mem) {
     mem.shrank(RANGE_BYTES + range.heap_bytes());
 }
 
-fn map_bytes<V>(map: &Map<u32, V>) -> usize {
-    map.capacity() * (size_of::<(u32, V)>() + 1) * 8 / 7
-}
-
 const CACHE_SLOTS: usize = 64;
 
 fn cache_slot(locator: RelFileLocator) -> usize {
@@ -223,15 +215,21 @@ impl<R> Relations<R> {
         self.by_locator.len()
     }
 
+    #[inline]
     pub(crate) fn find(&mut self, locator: RelFileLocator) -> Option<u32> {
-        let cached = &mut self.cache[cache_slot(locator)];
-        if let Some((found, idx)) = *cached
+        if let Some((found, idx)) = self.cache[cache_slot(locator)]
             && found == locator
         {
             return Some(idx);
         }
+        self.find_far(locator)
+    }
+
+    /// The same for one that was not found lately.
+    #[inline(never)]
+    fn find_far(&mut self, locator: RelFileLocator) -> Option<u32> {
         let idx = *self.by_locator.get(&locator)?;
-        *cached = Some((locator, idx));
+        self.cache[cache_slot(locator)] = Some((locator, idx));
         Some(idx)
     }
 

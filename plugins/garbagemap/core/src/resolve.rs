@@ -4,7 +4,8 @@ use walker_wal::TransactionId;
 
 use crate::Sink;
 use crate::ledger::Ledger;
-use crate::xact::{Oracle, Outcome, precedes};
+use crate::shown::show;
+use crate::xact::{Oracle, Outcome, Touch, precedes};
 
 impl<S: Sink> Ledger<S> {
     /// A transaction and its children have ended, says the WAL.
@@ -49,27 +50,49 @@ impl<S: Sink> Ledger<S> {
         let Some(touches) = self.txs.take(xid, &mut self.mem) else {
             return;
         };
-        for touch in touches {
-            let Some(rel) = self.rels.get_mut(touch.rel) else {
-                continue;
-            };
-            let Some(range) = rel.ranges.get_mut(&touch.rangeno) else {
-                continue;
-            };
-            self.saving.changed(range, touch.rel, touch.rangeno);
-            let Ok(updated) = range.resolve(xid, outcome, &mut self.mem) else {
-                self.degrade(touch.rel);
-                continue;
-            };
-            if outcome == Outcome::Unknown {
-                self.give_up_held(touch.rel, touch.rangeno);
+        touches
+            .iter()
+            .for_each(|&touch| self.settle_range(touch, xid, outcome));
+    }
+
+    /// What a transaction had undecided in a range is decided: settle it,
+    /// publish, count, with one look-up of the range.
+    #[inline]
+    fn settle_range(&mut self, touch: Touch, xid: TransactionId, outcome: Outcome) {
+        let Touch { rel: idx, rangeno } = touch;
+        let Some(rel) = self.rels.get_mut(idx) else {
+            return;
+        };
+        let Some(range) = rel.ranges.get_mut(rangeno) else {
+            return;
+        };
+        self.saving.changed(range, idx, rangeno);
+        let Ok(updated) = range.resolve(xid, outcome, &mut self.mem) else {
+            return self.degrade(idx);
+        };
+        let committed = match outcome {
+            Outcome::Committed => true,
+            Outcome::Aborted => false,
+            Outcome::Unknown => {
+                self.give_up_held(idx, rangeno);
+                return self.show(idx, rangeno);
             }
-            let cause = match outcome {
-                Outcome::Committed => Some(xid),
-                Outcome::Aborted => Some(0),
-                Outcome::Unknown => None,
-            };
-            self.show_because(touch.rel, touch.rangeno, cause, updated);
+        };
+        let (sink, totals) = (&mut self.sink, &mut self.totals);
+        let (shown, delta) = show(range, rangeno, rel.sink, sink, totals);
+        if !shown {
+            rel.unpublished = true;
+            self.unpublished = true;
+        }
+        if delta != 0 {
+            // What an aborted transaction inserted may go at once.
+            rel.age_garbage(delta, if committed { xid } else { 0 }, sink);
+        }
+        if let Ok(n @ 1..) = u64::try_from(delta) {
+            rel.counted.counters.ended(n, committed, updated);
+            if !rel.counted.waiting {
+                self.show_counters_of(idx);
+            }
         }
     }
 }

@@ -103,7 +103,7 @@ impl<S: Sink> Ledger<S> {
     pub fn block(&self, locator: RelFileLocator, blkno: BlockNumber) -> Option<BlockView> {
         let (_, rel) = self.rels.iter().find(|(_, rel)| rel.locator == locator)?;
         let (rangeno, b) = self.geo.split(blkno);
-        let Some(range) = rel.ranges.get(&rangeno) else {
+        let Some(range) = rel.ranges.get(rangeno) else {
             let known = rel.known_from.is_some_and(|from| blkno >= from);
             let normal = self.geo.count_tuples.then_some(0);
             return known.then(|| BlockView {

@@ -48,16 +48,16 @@ impl<S: Sink> Ledger<S> {
         let (totals, mem) = (&mut self.totals, &mut self.mem);
         let gone = |rangeno: u32| rangeno > keep || rangeno == keep && b == 0;
         let mut dead = 0;
-        rel.ranges.retain(|&rangeno, range| {
+        rel.ranges.retain(|rangeno, range| {
             if gone(rangeno) {
-                dead += range.shown.map_or(0, |shown| i32::from(shown.counts.dead));
+                dead += i32::from(range.shown.dead());
                 totals.subtract(range.shown);
                 crate::relation::range_dropped(range, mem);
             }
             !gone(rangeno)
         });
         if b > 0
-            && let Some(range) = rel.ranges.get_mut(&keep)
+            && let Some(range) = rel.ranges.get_mut(keep)
         {
             for b in b..geo.range_blocks() {
                 match minimal {
@@ -171,12 +171,12 @@ impl<S: Sink> Ledger<S> {
         let known_from = source.known_from;
         let mut rangenos = Vec::new();
         rangenos.try_reserve_exact(source.ranges.len())?;
-        rangenos.extend(source.ranges.keys().copied());
+        rangenos.extend(source.ranges.iter().map(|(rangeno, _)| rangeno));
         if let Some(blkno) = known_from {
             self.set_known_from(to, blkno);
         }
         for rangeno in rangenos {
-            let source = self.rels.get(from).and_then(|rel| rel.ranges.get(&rangeno));
+            let source = self.rels.get(from).and_then(|rel| rel.ranges.get(rangeno));
             let copy = source.ok_or(NoMemory)?.try_clone(&mut self.mem)?;
             let target = self.rels.get_mut(to).ok_or(NoMemory)?;
             target.last_touch = end_lsn.0;
@@ -193,7 +193,7 @@ impl<S: Sink> Ledger<S> {
         while let Some(xid) = self
             .rels
             .get(idx)
-            .and_then(|rel| Some(rel.ranges.get(&rangeno)?.pending.get(at)?.xid))
+            .and_then(|rel| Some(rel.ranges.get(rangeno)?.pending.get(at)?.xid))
         {
             self.note(idx, rangeno, xid)?;
             at += 1;

@@ -33,7 +33,7 @@ impl<S: Sink> Ledger<S> {
         let range = self
             .rels
             .get_mut(idx)
-            .and_then(|rel| rel.ranges.get_mut(&rangeno));
+            .and_then(|rel| rel.ranges.get_mut(rangeno));
         let Some(range) = range else { return };
         self.saving.changed(range, idx, rangeno);
         let mem = &mut self.mem;
@@ -100,7 +100,7 @@ impl<S: Sink> Ledger<S> {
         let range = self
             .rels
             .get_mut(idx)
-            .and_then(|rel| rel.ranges.get_mut(&rangeno));
+            .and_then(|rel| rel.ranges.get_mut(rangeno));
         if let Some(range) = range {
             self.saving.changed(range, idx, rangeno);
             range.known.set(b, true);
@@ -119,7 +119,7 @@ impl<S: Sink> Ledger<S> {
         };
         let named = |blkno: BlockNumber| scan.touched.get(&blkno).is_some_and(|&t| t > lsn);
         let mut changed = Vec::new();
-        for (&rangeno, range) in &mut rel.ranges {
+        for (rangeno, range) in rel.ranges.iter_mut() {
             let unknown = (0..geo.range_blocks())
                 .map(|b| (b, geo.blkno(rangeno, b)))
                 .filter(|&(b, blkno)| blkno >= blocks && !range.known.get(b))
@@ -137,7 +137,7 @@ impl<S: Sink> Ledger<S> {
         let mut unusable = Vec::new();
         for (&blkno, &last) in &scan.touched {
             let (rangeno, _) = geo.split(blkno);
-            if blkno >= blocks && last > lsn && !rel.ranges.contains_key(&rangeno) {
+            if blkno >= blocks && last > lsn && rel.ranges.get(rangeno).is_none() {
                 let _ = try_push(&mut unusable, blkno);
             }
         }

@@ -7,7 +7,9 @@
 use walker_wal::heap::{
     HeapRecord, XLH_DELETE_ALL_VISIBLE_CLEARED, XLH_DELETE_IS_SUPER,
     XLH_INSERT_ALL_VISIBLE_CLEARED, XLH_UPDATE_NEW_ALL_VISIBLE_CLEARED,
-    XLH_UPDATE_OLD_ALL_VISIBLE_CLEARED, XLHL_XMAX_IS_MULTI, XLHL_XMAX_LOCK_ONLY, XlHeapLock,
+    XLH_UPDATE_OLD_ALL_VISIBLE_CLEARED, XLHL_XMAX_IS_MULTI, XLHL_XMAX_LOCK_ONLY, XLOG_HEAP_DELETE,
+    XLOG_HEAP_HOT_UPDATE, XLOG_HEAP_INSERT, XLOG_HEAP_OPMASK, XLOG_HEAP_UPDATE, XlHeapDelete,
+    XlHeapInsert, XlHeapLock, XlHeapUpdate,
 };
 use walker_wal::heap2::{Heap2Record, PruneReason, XlHeapMultiInsert, XlHeapPrune, XlHeapVacuum};
 use walker_wal::heap2::{XLHP_HAS_DEAD_ITEMS, XLHP_HAS_NOW_UNUSED_ITEMS, XLHP_HAS_REDIRECTIONS};
@@ -33,61 +35,16 @@ impl<S: Sink> Ledger<S> {
         rec: &R,
         server: &mut Server<'_>,
     ) -> Result<(), WalError> {
+        // The most frequent ones are decoded where they are used: what nobody
+        // looks at is never copied.
+        match rec.info() & XLOG_HEAP_OPMASK {
+            XLOG_HEAP_INSERT => return self.apply_insert(rec, server),
+            XLOG_HEAP_DELETE => return self.apply_delete(rec, server),
+            XLOG_HEAP_UPDATE | XLOG_HEAP_HOT_UPDATE => return self.apply_update(rec, server),
+            _ => {}
+        }
         match heap::decode(major, rec)? {
-            HeapRecord::Insert(insert) => {
-                let block = main(&insert.block)?;
-                let off = checked(insert.offnum)?;
-                let xid = match insert.tuple {
-                    Some(tuple) if tuple.header.infomask.xmin_frozen() => None,
-                    _ => Some(writer(rec)?),
-                };
-                if insert.init_page {
-                    self.init_page(at(rec, block));
-                }
-                self.insert(at(rec, block), off, xid);
-                self.count_visible_lost(block, insert.flags & XLH_INSERT_ALL_VISIBLE_CLEARED);
-                self.apply_image(rec, block, Expect::Exact, server)
-            }
-            HeapRecord::Delete(delete) => {
-                let block = main(&delete.block)?;
-                let off = checked(delete.offnum)?;
-                if delete.flags & XLH_DELETE_IS_SUPER != 0 {
-                    self.super_delete(at(rec, block), off);
-                } else {
-                    // The record's xmax may be a multixact; its transaction is
-                    // the one that deletes.
-                    self.delete(at(rec, block), off, writer(rec)?, Event::Delete);
-                }
-                self.count_visible_lost(block, delete.flags & XLH_DELETE_ALL_VISIBLE_CLEARED);
-                self.apply_image(rec, block, Expect::Exact, server)
-            }
-            HeapRecord::Update(update) => {
-                let (new, old) = (main(&update.new_block)?, main(update.old_block())?);
-                let (new_off, old_off) = (checked(update.new_offnum)?, checked(update.old_offnum)?);
-                let xid = writer(rec)?;
-                if update.other_old_block.is_none() {
-                    self.update(at(rec, new), old_off, new_off, xid);
-                } else {
-                    self.delete(at(rec, old), old_off, xid, Event::Update);
-                    if update.init_page {
-                        self.init_page(at(rec, new));
-                    }
-                    self.insert(at(rec, new), new_off, Some(xid));
-                }
-                let lost = update.flags & UPDATE_VISIBLE_CLEARED;
-                self.count_in(new.locator, |c| {
-                    c.hot_updates += u64::from(update.hot);
-                    c.other_updates += u64::from(!update.hot);
-                    c.visible_lost += u64::from(lost.count_ones());
-                });
-                let result = self.apply_image(rec, new, Expect::Exact, server);
-                match &update.other_old_block {
-                    Some(old) => self
-                        .apply_image(rec, old, Expect::Exact, server)
-                        .and(result),
-                    None => result,
-                }
-            }
+            HeapRecord::Insert(_) | HeapRecord::Delete(_) | HeapRecord::Update(_) => Ok(()),
             HeapRecord::Lock(lock) => self.apply_lock(rec, &lock, server),
             // They change no tuple's fate.
             HeapRecord::Confirm(confirm) => {
@@ -102,6 +59,83 @@ impl<S: Sink> Ledger<S> {
                 self.stats.unknown_records += 1;
                 Ok(())
             }
+        }
+    }
+
+    #[inline]
+    fn apply_insert<R: Record + ?Sized>(
+        &mut self,
+        rec: &R,
+        server: &mut Server<'_>,
+    ) -> Result<(), WalError> {
+        let insert = XlHeapInsert::read(rec)?;
+        let block = main(&insert.block)?;
+        let off = checked(insert.offnum)?;
+        let xid = match insert.tuple {
+            Some(tuple) if tuple.header.infomask.xmin_frozen() => None,
+            _ => Some(writer(rec)?),
+        };
+        if insert.init_page {
+            self.init_page(at(rec, block));
+        }
+        self.insert(at(rec, block), off, xid);
+        self.count_visible_lost(block, insert.flags & XLH_INSERT_ALL_VISIBLE_CLEARED);
+        self.apply_image(rec, block, Expect::Exact, server)
+    }
+
+    #[inline]
+    fn apply_delete<R: Record + ?Sized>(
+        &mut self,
+        rec: &R,
+        server: &mut Server<'_>,
+    ) -> Result<(), WalError> {
+        let delete = XlHeapDelete::read(rec)?;
+        let block = main(&delete.block)?;
+        let off = checked(delete.offnum)?;
+        if delete.flags & XLH_DELETE_IS_SUPER != 0 {
+            self.super_delete(at(rec, block), off);
+        } else {
+            // The record's xmax may be a multixact; its transaction is the
+            // one that deletes.
+            self.delete(at(rec, block), off, writer(rec)?, Event::Delete);
+        }
+        self.count_visible_lost(block, delete.flags & XLH_DELETE_ALL_VISIBLE_CLEARED);
+        self.apply_image(rec, block, Expect::Exact, server)
+    }
+
+    #[inline]
+    fn apply_update<R: Record + ?Sized>(
+        &mut self,
+        rec: &R,
+        server: &mut Server<'_>,
+    ) -> Result<(), WalError> {
+        let update = XlHeapUpdate::read(rec)?;
+        let new = main(&update.new_block)?;
+        let (new_off, old_off) = (checked(update.new_offnum)?, checked(update.old_offnum)?);
+        let xid = writer(rec)?;
+        match &update.other_old_block {
+            None => self.update(at(rec, new), old_off, new_off, xid),
+            // Of a main fork: the decoder passes others over.
+            Some(old) => {
+                self.delete(at(rec, old), old_off, xid, Event::Update);
+                if update.init_page {
+                    self.init_page(at(rec, new));
+                }
+                self.insert(at(rec, new), new_off, Some(xid));
+            }
+        }
+        let lost = update.flags & UPDATE_VISIBLE_CLEARED;
+        self.count_in(new.locator, |c| {
+            c.hot_updates += u64::from(update.hot);
+            c.other_updates += u64::from(!update.hot);
+            c.visible_lost += u64::from(lost.count_ones());
+        });
+        let result = self.apply_image(rec, new, Expect::Exact, server);
+        match &update.other_old_block {
+            Some(old) => self
+                .apply_image(rec, old, Expect::Exact, server)
+                .and(result),
+            None => result,
         }
     }
 

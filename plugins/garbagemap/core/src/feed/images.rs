@@ -25,7 +25,9 @@ fn with_page<T>(
 }
 
 impl<S: Sink> Ledger<S> {
-    /// A heap record's block, after its own change was applied.
+    /// A heap record's block, after its own change was applied. Most have no
+    /// image, and need not be put together for one.
+    #[inline]
     pub(super) fn apply_image<R: Record + ?Sized>(
         &mut self,
         rec: &R,
@@ -33,11 +35,25 @@ impl<S: Sink> Ledger<S> {
         expect: Expect,
         server: &mut Server<'_>,
     ) -> Result<(), WalError> {
-        let Some(image) = &block.image else {
+        match block.image {
+            Some(_) => self.apply_image_of(rec, block.id, expect, server),
+            None => Ok(()),
+        }
+    }
+
+    #[inline(never)]
+    fn apply_image_of<R: Record + ?Sized>(
+        &mut self,
+        rec: &R,
+        id: u8,
+        expect: Expect,
+        server: &mut Server<'_>,
+    ) -> Result<(), WalError> {
+        let Some((block, image)) = rec.block(id).and_then(|b| Some((b, b.image?))) else {
             return Ok(());
         };
-        let at = at(rec, block);
-        let done = with_page(block, image, server, |page, server| {
+        let at = at(rec, &block);
+        let done = with_page(&block, &image, server, |page, server| {
             if !page.is_heap() {
                 let (what, value) = ("pd_special of a heap page", page.header().special.into());
                 return Err(WalError::Invalid { what, value });

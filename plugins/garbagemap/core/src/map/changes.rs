@@ -48,6 +48,7 @@ impl Sink for MapWriter<'_> {
         Some(RelHandle { entry, generation })
     }
 
+    #[inline]
     fn publish(&mut self, rel: RelHandle, rangeno: u32, counts: RangeCounts) -> bool {
         let Some(own) = self.live(rel) else {
             return false;
@@ -83,6 +84,7 @@ impl Sink for MapWriter<'_> {
         }
     }
 
+    #[inline]
     fn publish_bucket(&mut self, rel: RelHandle, index: usize, bucket: HorizonBucket) {
         if self.live(rel).is_some() && index < HORIZON_BUCKETS {
             let word = u64::from(bucket.xid) << 32 | u64::from(bucket.count);

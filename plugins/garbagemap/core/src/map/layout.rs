@@ -113,10 +113,12 @@ impl Layout {
         HEADER_WORDS + slot
     }
 
+    #[inline]
     pub fn entry_word(&self, entry: u32, field: usize) -> usize {
         self.entries_at + entry as usize * ENTRY_WORDS + field
     }
 
+    #[inline]
     pub fn page_word(&self, page: u32, word: usize) -> usize {
         self.pages_at + page as usize * PAGE_WORDS + word
     }

@@ -28,7 +28,7 @@ mod published;
 mod reader;
 mod relation;
 mod status;
-mod word;
+pub(crate) mod word;
 mod writer;
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ const TUPLES_UNKNOWN: u8 = 2;
 
 /// A range's counters: dead, items, tuples (16 bits each), first unknown
 /// block, flags (8 bits each).
-pub(super) fn pack(counts: RangeCounts) -> u64 {
+#[inline]
+pub(crate) fn pack(counts: RangeCounts) -> u64 {
     let flags = PUBLISHED
         | if counts.tuples.is_none() {
             TUPLES_UNKNOWN
@@ -24,7 +25,8 @@ pub(super) fn pack(counts: RangeCounts) -> u64 {
 }
 
 /// `None` if the range is not published.
-pub(super) fn unpack(word: u64) -> Option<RangeCounts> {
+#[inline]
+pub(crate) fn unpack(word: u64) -> Option<RangeCounts> {
     let flags = word as u8;
     (flags & PUBLISHED != 0).then(|| RangeCounts {
         dead: (word >> 48) as u16,
@@ -43,6 +45,7 @@ pub(super) enum Place {
     Page(u32, usize),
 }
 
+#[inline]
 pub(super) fn place_of(rangeno: u32) -> Place {
     match rangeno.checked_sub(INLINE_RANGES) {
         None => Place::Inline(rangeno as usize),

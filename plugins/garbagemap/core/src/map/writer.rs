@@ -106,15 +106,18 @@ impl<'a> MapWriter<'a> {
         status::store(self.area, status);
     }
 
+    #[inline]
     pub(super) fn field(&self, entry: u32, field: usize) -> &'a AtomicU64 {
         &self.area[self.layout.entry_word(entry, field)]
     }
 
+    #[inline]
     pub(super) fn page_word(&self, page: u32, word: usize) -> &'a AtomicU64 {
         &self.area[self.layout.page_word(page, word)]
     }
 
     /// The entry of a handle, if the relation still has it.
+    #[inline]
     pub(super) fn live(&mut self, rel: RelHandle) -> Option<&mut Entry> {
         self.entries
             .get_mut(rel.entry as usize)
@@ -179,6 +182,7 @@ impl<'a> MapWriter<'a> {
     }
 
     /// The page with this number, or the index it would get.
+    #[inline]
     pub(super) fn find_page(pages: &[PageRef], pageno: u32) -> Result<u32, usize> {
         // A relation that was filled from its beginning has no gaps.
         match pages.get(pageno as usize) {

@@ -19,11 +19,17 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    pub(crate) fn set(&mut self, event: Event) -> &mut PosSet {
-        match event {
+    #[inline(always)]
+    pub(super) fn add(&mut self, pos: u16, event: Event, mem: &mut Mem) -> Result<(), NoMemory> {
+        let set = match event {
             Event::Insert => &mut self.ins,
             Event::Delete | Event::Update => &mut self.del,
+        };
+        with(set, mem, |set| set.insert(pos))?;
+        if event == Event::Update {
+            self.updated = self.updated.saturating_add(1);
         }
+        Ok(())
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
@@ -34,6 +40,7 @@ impl Group {
 impl Range {
     /// A transaction has yet to decide about the tuple. True if its group is
     /// new.
+    #[inline]
     pub(crate) fn add_event(
         &mut self,
         b: u8,
@@ -42,33 +49,38 @@ impl Range {
         event: Event,
         mem: &mut Mem,
     ) -> Result<bool, NoMemory> {
-        let pos = position(b, off);
-        let (at, new) = match self.find_group(xid) {
-            Ok(at) => (at, false),
-            Err(at) => {
-                let before = pending_bytes(&self.pending);
-                if self.pending.len() == self.pending.capacity() {
-                    self.pending.try_reserve_exact(self.pending.len().max(1))?;
-                }
-                self.pending.insert(
-                    at,
-                    Group {
-                        xid,
-                        ins: PosSet::new(),
-                        del: PosSet::new(),
-                        updated: 0,
-                    },
-                );
-                mem.changed(before, pending_bytes(&self.pending));
-                (at, true)
-            }
-        };
-        let group = &mut self.pending[at];
-        with(group.set(event), mem, |set| set.insert(pos))?;
-        if event == Event::Update {
-            group.updated = group.updated.saturating_add(1);
-        }
+        let (at, new) = self.group_of(xid, mem)?;
+        self.pending[at].add(position(b, off), event, mem)?;
         Ok(new)
+    }
+
+    /// The transaction's group, and whether it is new.
+    #[inline]
+    pub(super) fn group_of(
+        &mut self,
+        xid: TransactionId,
+        mem: &mut Mem,
+    ) -> Result<(usize, bool), NoMemory> {
+        let at = match self.find_group(xid) {
+            Ok(at) => return Ok((at, false)),
+            Err(at) => at,
+        };
+        if self.pending.len() == self.pending.capacity() {
+            let before = pending_bytes(&self.pending);
+            self.pending.try_reserve_exact(self.pending.len().max(1))?;
+            mem.changed(before, pending_bytes(&self.pending));
+        }
+        let group = Group {
+            xid,
+            ins: PosSet::new(),
+            del: PosSet::new(),
+            updated: 0,
+        };
+        match at == self.pending.len() {
+            true => self.pending.push(group), // there is room
+            false => self.pending.insert(at, group),
+        }
+        Ok((at, true))
     }
 
     /// The tuple was locked in a way that shows that nobody deletes it: an
@@ -91,15 +103,46 @@ impl Range {
         let Ok(at) = self.find_group(xid) else {
             return Ok(0);
         };
-        let before = pending_bytes(&self.pending);
-        let Group {
-            ins, del, updated, ..
-        } = self.pending.remove(at);
-        if self.pending.is_empty() && self.pending.capacity() > 2 {
-            self.pending = Vec::new();
+        let Some(group) = self.pending.get(at) else {
+            return Ok(0);
+        };
+        let updated = group.updated;
+        let few = match outcome {
+            Outcome::Committed => group.del.few(),
+            Outcome::Aborted => group.ins.few(),
+            Outcome::Unknown => None,
+        };
+        // A handful of positions, as nearly always, are copied from where the
+        // group is; many are taken over with the group.
+        let Some(few) = few else {
+            mem.shrank(group.heap_bytes());
+            let group = self.pending.remove(at);
+            self.give_back(mem);
+            self.resolve_many(group, outcome, mem)?;
+            return Ok(if outcome == Outcome::Unknown {
+                0
+            } else {
+                updated
+            });
+        };
+        mem.shrank(group.heap_bytes());
+        match at + 1 == self.pending.len() {
+            true => self.pending.truncate(at),
+            false => drop(self.pending.remove(at)),
         }
-        mem.changed(before, pending_bytes(&self.pending));
-        mem.shrank(ins.heap_bytes() + del.heap_bytes());
+        self.give_back(mem);
+        for &pos in few.as_slice() {
+            self.insert_dead(pos, mem)?;
+        }
+        Ok(updated)
+    }
+
+    fn resolve_many(
+        &mut self,
+        Group { ins, del, .. }: Group,
+        outcome: Outcome,
+        mem: &mut Mem,
+    ) -> Result<(), NoMemory> {
         let now_dead = match outcome {
             Outcome::Committed => del,
             Outcome::Aborted => ins,
@@ -107,18 +150,21 @@ impl Range {
                 for pos in ins.iter().chain(del.iter()) {
                     self.forget_block((pos / MAX_OFFSET) as u8, mem);
                 }
-                return Ok(0);
+                return Ok(());
             }
         };
-        if now_dead.len() <= 8 {
-            now_dead
-                .iter()
-                .try_for_each(|pos| self.insert_dead(pos, mem))?;
-        } else {
-            with(&mut self.dead, mem, |dead| dead.absorb(now_dead))?;
-            self.recount_garbage_blocks();
+        with(&mut self.dead, mem, |dead| dead.absorb(now_dead))?;
+        self.recount_garbage_blocks();
+        Ok(())
+    }
+
+    /// No group is left: many took much room.
+    #[inline]
+    fn give_back(&mut self, mem: &mut Mem) {
+        if self.pending.is_empty() && self.pending.capacity() > 2 {
+            mem.shrank(pending_bytes(&self.pending));
+            self.pending = Vec::new();
         }
-        Ok(updated)
     }
 
     /// The offsets of a block some transaction has yet to decide about.
@@ -132,10 +178,12 @@ impl Range {
             })
     }
 
+    #[inline]
     pub(crate) fn find_group(&self, xid: TransactionId) -> Result<usize, usize> {
         match self.pending.last() {
             None => Err(0),
             Some(last) if last.xid < xid => Err(self.pending.len()),
+            Some(last) if last.xid == xid => Ok(self.pending.len() - 1),
             _ => self.pending.binary_search_by_key(&xid, |g| g.xid),
         }
     }
@@ -163,13 +211,12 @@ impl Range {
         Ok(true)
     }
 
-    pub(super) fn remove_pending(&mut self, pos: u16, mem: &mut Mem) -> bool {
-        let mut removed = false;
+    #[inline]
+    pub(super) fn remove_pending(&mut self, pos: u16, mem: &mut Mem) {
         for group in &mut self.pending {
-            removed |= take(&mut group.ins, pos, mem);
-            removed |= take(&mut group.del, pos, mem);
+            take(&mut group.ins, pos, mem);
+            take(&mut group.del, pos, mem);
         }
-        removed
     }
 }
 

@@ -6,11 +6,12 @@ use super::codec::{decode_counts, decode_set};
 use super::{FRAME_BYTES, Item, LoadError, MAGIC, VERSION};
 use crate::block::{BlockMask, MAX_OFFSET};
 use crate::ended::{Ended, Multixacts};
-use crate::ledger::{Ledger, show};
+use crate::ledger::Ledger;
 use crate::mem::{NoMemory, Set};
 use crate::normal::Normal;
 use crate::range::{Group, Range};
 use crate::relation::range_dropped;
+use crate::shown::show;
 use crate::xact::special_xid;
 use crate::{MAX_RANGE_BLOCKS, Sink};
 
@@ -149,7 +150,7 @@ impl<S: Sink> Ledger<S> {
                 let Some(idx) = place.rel else {
                     return corrupt("place of a range");
                 };
-                let parts = (BlockMask(known), dead, items, normal);
+                let parts = (BlockMask::of(known), dead, items, normal);
                 self.load_range(idx, rangeno, parts)?;
                 place.rangeno = Some(rangeno);
                 self.enforce_limit();
@@ -207,7 +208,7 @@ impl<S: Sink> Ledger<S> {
             let mut ranges = std::mem::take(&mut rel.ranges);
             let (place, unpublished) = (rel.sink, &mut rel.unpublished);
             let mut dead = 0;
-            for (&rangeno, range) in &mut ranges {
+            for (rangeno, range) in ranges.iter_mut() {
                 let (sink, totals) = (&mut self.sink, &mut self.totals);
                 let (shown, more) = show(range, rangeno, place, sink, totals);
                 dead += more;
@@ -260,7 +261,7 @@ impl<S: Sink> Ledger<S> {
         let Some(rel) = self.rels.get_mut(idx) else {
             return Ok(());
         };
-        if let Some(before) = rel.ranges.remove(&rangeno) {
+        if let Some(before) = rel.ranges.remove(rangeno) {
             range_dropped(&before, &mut self.mem);
         }
         let counts = counts[..n].iter().copied();
@@ -285,7 +286,7 @@ impl<S: Sink> Ledger<S> {
             return corrupt("transaction");
         }
         let rel = self.rels.get_mut(idx);
-        let Some(range) = rel.and_then(|rel| rel.ranges.get_mut(&rangeno)) else {
+        let Some(range) = rel.and_then(|rel| rel.ranges.get_mut(rangeno)) else {
             return Ok(());
         };
         if !range.add_group(group, blocks, &mut self.mem)? {

@@ -134,7 +134,7 @@ impl Saving {
         no_memory(encode_counts(range.normal.raw(), &mut normal))?;
         let item = Item::Range {
             rangeno,
-            known: range.known.0,
+            known: range.known.words(),
             dead: &dead,
             items: &items,
             normal: &normal,
@@ -306,7 +306,9 @@ impl<S: Sink> Ledger<S> {
             return Ok(());
         };
         no_memory(saving.ranges.try_reserve(rel.ranges.len()))?;
-        saving.ranges.extend(rel.ranges.keys());
+        saving
+            .ranges
+            .extend(rel.ranges.iter().map(|(rangeno, _)| rangeno));
         rel.saved = saving.id;
         (saving.taken, saving.named) = (idx, Some(idx));
         let item = Item::Relation {
@@ -322,7 +324,7 @@ impl<S: Sink> Ledger<S> {
         let Some(rel) = self.rels.get_mut(idx).filter(|rel| rel.saved == saving.id) else {
             return Ok(false);
         };
-        if let Some(range) = rel.ranges.get_mut(&rangeno) {
+        if let Some(range) = rel.ranges.get_mut(rangeno) {
             if saving.named != Some(idx) {
                 saving.named = Some(idx);
                 let locator = rel.locator;

@@ -1,0 +1,186 @@
+//! The ranges of a relation, by number.
+//!
+//! A relation is mostly known from its first block on, or in large parts, so
+//! most ranges are found by their number in a table: an index instead of a
+//! hash. The table grows only as long as a fourth of it is in use; a range far
+//! behind goes to a map beside it until the table reaches it. Invariant: a
+//! range is in the table exactly if its number is below the table's length.
+
+use crate::mem::{Boxed, Map, NoMemory, try_insert};
+use crate::range::Range;
+
+/// The table has so many places at least.
+const FIRST: usize = 4;
+
+/// See the module's documentation.
+#[derive(Default)]
+pub(crate) struct RangeMap {
+    near: Vec<Option<Boxed<Range>>>,
+    far: Map<u32, Boxed<Range>>,
+    /// Ranges in the table.
+    used: usize,
+}
+
+impl RangeMap {
+    pub(crate) fn len(&self) -> usize {
+        self.used + self.far.len()
+    }
+
+    /// Bytes on the heap, without the ranges.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.near.capacity() * size_of::<Option<Boxed<Range>>>()
+            + self.far.capacity() * (size_of::<(u32, Boxed<Range>)>() + 1) * 8 / 7
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, rangeno: u32) -> Option<&Range> {
+        match self.near.get(rangeno as usize) {
+            Some(place) => place.as_deref(),
+            None if self.far.is_empty() => None,
+            None => self.far.get(&rangeno).map(|range| &**range),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, rangeno: u32) -> Option<&mut Range> {
+        match self.near.get_mut(rangeno as usize) {
+            Some(place) => place.as_deref_mut(),
+            None if self.far.is_empty() => None,
+            None => self.far.get_mut(&rangeno).map(|range| &mut **range),
+        }
+    }
+
+    /// Put a range to its place. What was there before is dropped.
+    pub(crate) fn try_insert(&mut self, rangeno: u32, range: Boxed<Range>) -> Result<(), NoMemory> {
+        let at = rangeno as usize;
+        if at >= self.near.len() && at < 4 * (self.len() + 1) {
+            self.grow(at + 1)?;
+        }
+        match self.near.get_mut(at) {
+            Some(place) => self.used += usize::from(place.replace(range).is_none()),
+            None => drop(try_insert(&mut self.far, rangeno, range)?),
+        }
+        Ok(())
+    }
+
+    /// Make the table `len` long at least, and take over what it reaches.
+    fn grow(&mut self, len: usize) -> Result<(), NoMemory> {
+        let len = len.next_power_of_two().max(FIRST);
+        self.near.try_reserve_exact(len - self.near.len())?;
+        self.near.resize_with(len, || None);
+        for (rangeno, range) in self.far.extract_if(|&no, _| (no as usize) < len) {
+            self.near[rangeno as usize] = Some(range);
+            self.used += 1;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn remove(&mut self, rangeno: u32) -> Option<Boxed<Range>> {
+        match self.near.get_mut(rangeno as usize) {
+            Some(place) => {
+                self.used -= usize::from(place.is_some());
+                place.take()
+            }
+            None => self.far.remove(&rangeno),
+        }
+    }
+
+    /// Keep the ranges of which `keep` says so.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(u32, &mut Range) -> bool) {
+        for (rangeno, place) in (0..).zip(&mut self.near) {
+            if place.as_mut().is_some_and(|range| !keep(rangeno, range)) {
+                *place = None;
+                self.used -= 1;
+            }
+        }
+        self.far.retain(|&rangeno, range| keep(rangeno, range));
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Range)> {
+        let near = (0..).zip(&self.near);
+        let near = near.filter_map(|(rangeno, place)| Some((rangeno, place.as_deref()?)));
+        near.chain(self.far.iter().map(|(&rangeno, range)| (rangeno, &**range)))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Range)> {
+        let near = (0..).zip(&mut self.near);
+        let near = near.filter_map(|(rangeno, place)| Some((rangeno, place.as_deref_mut()?)));
+        let far = self.far.iter_mut();
+        near.chain(far.map(|(&rangeno, range)| (rangeno, &mut **range)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    /// A range that bears a number.
+    fn range(n: u32) -> Boxed<Range> {
+        let mut range = Boxed::try_new(Range::default()).unwrap();
+        range.saved = n;
+        range
+    }
+
+    proptest! {
+        #[test]
+        fn like_a_btreemap(
+            ops in prop::collection::vec((0..8u8, 0..64u32, any::<bool>()), 0..200),
+        ) {
+            let (mut map, mut model) = (RangeMap::default(), BTreeMap::new());
+            for (n, (what, rangeno, far)) in (0u32..).zip(ops) {
+                let rangeno = if far { rangeno * 97 } else { rangeno };
+                match what {
+                    0..=4 => {
+                        map.try_insert(rangeno, range(n)).unwrap();
+                        model.insert(rangeno, n);
+                    }
+                    5 | 6 => {
+                        let removed = map.remove(rangeno).map(|range| range.saved);
+                        prop_assert_eq!(removed, model.remove(&rangeno));
+                    }
+                    _ => {
+                        map.retain(|no, range| no <= rangeno || range.saved % 2 == 0);
+                        model.retain(|&no, n| no <= rangeno || *n % 2 == 0);
+                    }
+                }
+                prop_assert_eq!(map.len(), model.len());
+                for no in [rangeno, rangeno + 1, rangeno * 97] {
+                    prop_assert_eq!(map.get(no).map(|r| r.saved), model.get(&no).copied());
+                    prop_assert_eq!(map.get_mut(no).map(|r| r.saved), model.get(&no).copied());
+                }
+                let mut all: Vec<_> = map.iter().map(|(no, r)| (no, r.saved)).collect();
+                all.sort_unstable();
+                prop_assert!(all.into_iter().eq(model.iter().map(|(&no, &n)| (no, n))));
+                let mut all: Vec<_> = map.iter_mut().map(|(no, r)| (no, r.saved)).collect();
+                all.sort_unstable();
+                prop_assert!(all.into_iter().eq(model.iter().map(|(&no, &n)| (no, n))));
+            }
+        }
+    }
+
+    #[test]
+    fn room_is_for_those_who_are_there() {
+        let mut map = RangeMap::default();
+        map.try_insert(u32::MAX, range(0)).unwrap();
+        for n in 1..1000 {
+            map.try_insert(n * 1000, range(n)).unwrap();
+            assert!(
+                map.heap_bytes() <= 100 + 64 * map.len(),
+                "{} at {n}",
+                map.heap_bytes()
+            );
+        }
+        let mut map = RangeMap::default();
+        for n in (0..4000).step_by(4) {
+            map.try_insert(n, range(n)).unwrap();
+            assert!(
+                map.heap_bytes() <= 100 + 64 * map.len(),
+                "{} at {n}",
+                map.heap_bytes()
+            );
+        }
+        assert_eq!(map.far.len(), 0);
+    }
+}

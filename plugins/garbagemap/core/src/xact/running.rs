@@ -1,0 +1,233 @@
+//! The transactions that have not ended, and the ranges they touched.
+//!
+//! Transactions that run at the same time have numbers close to each other. So
+//! a table indexed by the last bits of the number holds nearly all of them,
+//! and every change of a tuple, every end and every look at a tuple's status
+//! is an index and a comparison. Who finds its place taken is in a map beside
+//! the table. Invariant: a transaction is in one of the two.
+
+use smallvec::SmallVec;
+use walker_wal::TransactionId;
+
+use crate::mem::{Map, Mem, NoMemory, try_insert};
+
+/// Where a transaction had undecided events. They may be gone, with the range,
+/// the relation, or for another relation in its slot. That does no harm: a
+/// group is settled by its xid, and what else is found is not looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Touch {
+    pub rel: u32,
+    pub rangeno: u32,
+}
+
+type Touches = SmallVec<[Touch; 4]>;
+
+/// Bytes of an entry in the table, about: key, value, and free buckets.
+const TX_BYTES: usize = (size_of::<TransactionId>() + size_of::<Touches>()) * 3 / 2;
+
+/// Places of the table.
+const NEAR: usize = 256;
+
+/// A place of the table; free if `xid` is 0.
+#[derive(Default)]
+struct Place {
+    xid: TransactionId,
+    touches: Touches,
+}
+
+/// The undecided transactions and the ranges they touched.
+#[derive(Default)]
+pub(crate) struct Transactions {
+    /// Empty before the first transaction, and if there is no memory for it.
+    near: Vec<Place>,
+    far: Map<TransactionId, Touches>,
+    len: usize,
+}
+
+impl Transactions {
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    pub(crate) fn contains(&self, xid: TransactionId) -> bool {
+        let place = self.near.get(xid as usize % NEAR);
+        place.is_some_and(|place| place.xid == xid && xid != 0)
+            || !self.far.is_empty() && self.far.contains_key(&xid)
+    }
+
+    pub(crate) fn xids(&self) -> impl Iterator<Item = TransactionId> {
+        let near = self.near.iter().map(|place| place.xid);
+        near.filter(|&xid| xid != 0).chain(self.far.keys().copied())
+    }
+
+    /// A transaction has a new group of events in a range.
+    #[inline]
+    pub(crate) fn touch(
+        &mut self,
+        xid: TransactionId,
+        touch: Touch,
+        mem: &mut Mem,
+    ) -> Result<(), NoMemory> {
+        match self.near.get_mut(xid as usize % NEAR) {
+            Some(place) if place.xid == xid && xid != 0 => add(&mut place.touches, touch, mem),
+            _ => self.touch_far(xid, touch, mem),
+        }
+    }
+
+    /// It has touched nothing yet, or is not in the table.
+    fn touch_far(
+        &mut self,
+        xid: TransactionId,
+        touch: Touch,
+        mem: &mut Mem,
+    ) -> Result<(), NoMemory> {
+        if !self.far.is_empty()
+            && let Some(touches) = self.far.get_mut(&xid)
+        {
+            return add(touches, touch, mem);
+        }
+        if self.near.is_empty() && self.near.try_reserve_exact(NEAR).is_ok() {
+            self.near.resize_with(NEAR, Place::default);
+        }
+        let mut touches = Touches::new();
+        touches.push(touch);
+        match self.near.get_mut(xid as usize % NEAR) {
+            Some(place) if place.xid == 0 && xid != 0 => *place = Place { xid, touches },
+            _ => {
+                try_insert(&mut self.far, xid, touches)?;
+            }
+        }
+        self.len += 1;
+        mem.grew(TX_BYTES);
+        Ok(())
+    }
+
+    /// The transaction has ended.
+    #[inline]
+    pub(crate) fn take(&mut self, xid: TransactionId, mem: &mut Mem) -> Option<Touches> {
+        let touches = match self.near.get_mut(xid as usize % NEAR) {
+            Some(place) if place.xid == xid && xid != 0 => std::mem::take(place).touches,
+            _ if self.far.is_empty() => return None,
+            _ => self.far.remove(&xid)?,
+        };
+        self.len -= 1;
+        mem.shrank(TX_BYTES + spilled_bytes(&touches));
+        Some(touches)
+    }
+
+    /// Forget the touches of which `keep` says false, and the transactions
+    /// that have none left.
+    pub(crate) fn retain(
+        &mut self,
+        mut keep: impl FnMut(TransactionId, Touch) -> bool,
+        mem: &mut Mem,
+    ) {
+        let len = &mut self.len;
+        let mut stays = |xid: TransactionId, touches: &mut Touches| {
+            touches.retain(|touch| keep(xid, *touch));
+            let stays = !touches.is_empty();
+            if !stays {
+                *len -= 1;
+                mem.shrank(TX_BYTES + spilled_bytes(touches));
+            }
+            stays
+        };
+        for place in self.near.iter_mut().filter(|place| place.xid != 0) {
+            if !stays(place.xid, &mut place.touches) {
+                *place = Place::default();
+            }
+        }
+        self.far.retain(|&xid, touches| stays(xid, touches));
+    }
+}
+
+#[inline]
+fn add(touches: &mut Touches, touch: Touch, mem: &mut Mem) -> Result<(), NoMemory> {
+    if touches.len() == touches.capacity() {
+        let before = spilled_bytes(touches);
+        touches.try_reserve(1)?;
+        mem.changed(before, spilled_bytes(touches));
+    }
+    touches.push(touch); // there is room
+    Ok(())
+}
+
+#[inline]
+fn spilled_bytes(touches: &Touches) -> usize {
+    if touches.spilled() {
+        touches.capacity() * size_of::<Touch>()
+    } else {
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn touches_are_accounted_for() {
+        let (mut txs, mut mem) = (Transactions::default(), Mem::default());
+        for rangeno in 0..100 {
+            txs.touch(9, Touch { rel: 0, rangeno }, &mut mem).unwrap();
+        }
+        txs.touch(10, Touch { rel: 1, rangeno: 0 }, &mut mem)
+            .unwrap();
+        txs.retain(|_, touch| touch.rel == 0, &mut mem);
+        assert!(txs.contains(9) && !txs.contains(10));
+        assert_eq!(txs.take(9, &mut mem).unwrap().len(), 100);
+        assert_eq!(mem.used(), 0);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Touch(u32, u32),
+        Take(u32),
+        Retain(u32),
+    }
+
+    proptest! {
+        /// Also with transactions that share a place of the table.
+        #[test]
+        fn like_a_map(ops in prop::collection::vec((0..4u32, 0..6u32, 0..3u32, 0..8u32), 0..300)) {
+            let (mut txs, mut mem) = (Transactions::default(), Mem::default());
+            let mut model: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+            for (what, near, far, rangeno) in ops {
+                let xid = 3 + near + far * NEAR as u32;
+                let op = match what {
+                    0 | 1 => Op::Touch(xid, rangeno),
+                    2 => Op::Take(xid),
+                    _ => Op::Retain(rangeno),
+                };
+                match op {
+                    Op::Touch(xid, rangeno) => {
+                        txs.touch(xid, Touch { rel: 0, rangeno }, &mut mem).unwrap();
+                        model.entry(xid).or_default().push(rangeno);
+                    }
+                    Op::Take(xid) => {
+                        let taken = txs.take(xid, &mut mem);
+                        let taken = taken.map(|t| t.iter().map(|t| t.rangeno).collect::<Vec<_>>());
+                        prop_assert_eq!(taken, model.remove(&xid));
+                    }
+                    Op::Retain(not) => {
+                        txs.retain(|_, touch| touch.rangeno != not, &mut mem);
+                        model.values_mut().for_each(|list| list.retain(|&r| r != not));
+                        model.retain(|_, list| !list.is_empty());
+                    }
+                }
+                let mut xids: Vec<u32> = txs.xids().collect();
+                xids.sort_unstable();
+                prop_assert!(xids.iter().eq(model.keys()));
+                prop_assert_eq!(txs.len(), model.len());
+                prop_assert!((0..3 + 4 * NEAR as u32).all(|x| txs.contains(x) == model.contains_key(&x)));
+            }
+            for xid in model.into_keys() {
+                txs.take(xid, &mut mem).unwrap();
+            }
+            prop_assert_eq!((mem.used(), txs.len()), (0, 0));
+        }
+    }
+}

@@ -3,6 +3,7 @@
 mod budget;
 mod durable;
 mod failure;
+mod loading;
 mod positions;
 mod rate;
 mod resume;

@@ -11,6 +11,7 @@ use walker_tests::faults::{Fault, Faults, What, Whose};
 use walker_tests::oracle::{assert_map_exact, assert_map_exact_and_known};
 use walker_tests::poll::{env_number, poll_until};
 use walker_tests::process::is_alive;
+use walker_tests::session::aligned;
 use walker_tests::walker::plain;
 use walker_tests::{Cluster, Session};
 
@@ -56,16 +57,17 @@ impl Bench {
 
     /// Runs a phase without faults and says how many allocations it makes,
     /// then lets some of them fail, one at a time.
-    fn sweep(&mut self, phase: &str, act: impl Fn(&mut Self, Fault)) {
+    fn sweep(&mut self, phase: &str, tried: u64, act: impl Fn(&mut Self, Fault)) {
         act(self, Fault::none(What::Memory));
         let seen = self.faults.seen();
         assert!(seen > 10, "{phase}: only {seen} allocations: is it tried?");
-        let values = spread(seen);
+        let values = spread(seen, tried);
         let mut hits = 0;
         for (i, n) in values.iter().enumerate() {
             act(self, Fault::nth_allocation(*n));
             hits += self.faults.hits();
             self.all_is_well(&format!("{phase}, allocation {n}"));
+            self.worker_is_back();
             // A hundred shortages in a row put a plugin into quarantine.
             if i % 50 == 49 {
                 self.restart_worker();
@@ -81,7 +83,6 @@ impl Bench {
             "{phase}: of {} only {hits} hit",
             values.len()
         );
-        assert_map_exact(&self.cluster, "postgres");
     }
 
     /// Nobody but the process concerned has noticed, and it is back.
@@ -97,11 +98,13 @@ impl Bench {
         }
         let alive = self.witness.run("SELECT 1");
         alive.unwrap_or_else(|e| panic!("{when}: another session: {e}"));
-        self.cluster.walker_wait();
-        let plugins = "SELECT string_agg(state, ', ') FROM walker_plugins";
-        let states = self.cluster.safe_psql("postgres", plugins);
-        assert_eq!(states, "running, running", "{when}");
         self.offset = self.cluster.log_offset();
+    }
+
+    fn worker_is_back(&mut self) {
+        let lsn = self.cluster.current_lsn();
+        let back = format!("SELECT walker_wait('{lsn}', '30 s'); SELECT state FROM walker_plugins");
+        assert_eq!(aligned(&self.witness.safe(&back)), "t\nrunning\nrunning");
     }
 
     fn restart_worker(&mut self) {
@@ -117,8 +120,8 @@ impl Bench {
 }
 
 /// Some of the numbers from 1 to `most`, the first ones among them.
-fn spread(most: u64) -> Vec<u64> {
-    let tried = env_number("WALKER_ALLOCATIONS", 10).clamp(1, most);
+fn spread(most: u64, tried: u64) -> Vec<u64> {
+    let tried = env_number("WALKER_ALLOCATIONS", tried).clamp(1, most);
     (0..tried).map(|i| 1 + i * most / tried).collect()
 }
 
@@ -152,14 +155,14 @@ fn start_of_the_worker(bench: &mut Bench, fault: Fault) {
     signal("TERM", &[old]);
     // Not looked at by a session: that would be the next child.
     poll_until("the worker to end", || (!is_alive(old)).then_some(()));
-    let started = bench.cluster.log_offset();
     let back = || {
         let log = bench.cluster.log_from(bench.offset);
         let failed = bench.faults.hits() > 0;
         (failed || log.matches("walker started at").count() > 0).then_some(())
     };
-    poll_until(&format!("a worker, from {started}"), back);
+    poll_until("a worker", back);
     run_traffic(&mut bench.witness);
+    wait_for_hit_or_end(bench, fault);
 }
 
 fn traffic(bench: &mut Bench, fault: Fault) {
@@ -213,10 +216,10 @@ fn in_the_worker() {
         return;
     }
     let mut bench = Bench::new("allocation");
-    bench.sweep("start of the worker", start_of_the_worker);
-    bench.sweep("records", traffic);
-    bench.sweep("writing state", writing_state);
-    bench.sweep("leaving", leaving);
+    bench.sweep("start of the worker", 12, start_of_the_worker);
+    bench.sweep("records", 12, traffic);
+    bench.sweep("writing state", 12, writing_state);
+    bench.sweep("leaving", 12, leaving);
     the_end(bench);
 }
 
@@ -236,6 +239,7 @@ fn a_shortage_that_lasts() {
         signal("TERM", &[worker]);
         poll_until("the worker to end", || (!is_alive(worker)).then_some(()));
         bench.all_is_well(&format!("a shortage from {skip} on"));
+        bench.worker_is_back();
 
         // The next workers have no more than the one before.
         let worker = bench.worker();
@@ -249,8 +253,8 @@ fn a_shortage_that_lasts() {
         run_traffic(&mut bench.witness);
         assert!(bench.faults.hits() > 0);
         bench.all_is_well(&format!("a shortage of many workers from {skip} on"));
+        bench.worker_is_back();
     }
-    assert_map_exact(&bench.cluster, "postgres");
     the_end(bench);
 }
 
@@ -280,7 +284,7 @@ fn in_a_session() {
     let mut bench = Bench::new("session");
     run_traffic(&mut bench.witness);
     for sql in CALLS {
-        bench.sweep(sql, |bench, fault| {
+        bench.sweep(sql, 4, |bench, fault| {
             let mut session = Session::open(&bench.cluster, "postgres");
             let pid = u32::try_from(session.pid).expect("a process ID");
             bench.faults.begin(Whose::Process(pid), fault);
@@ -303,6 +307,7 @@ fn in_a_session() {
 
 fn the_end(bench: Bench) {
     let cluster = &bench.cluster;
+    assert_map_exact(cluster, "postgres");
     cluster.safe_psql("postgres", "SELECT garbage_base_scan()");
     assert_map_exact_and_known(cluster, "postgres");
     assert_eq!(cluster.server_starts(), 1, "the server restarted");

@@ -124,12 +124,12 @@ fn few_descriptors() {
     fill(&cluster);
     write_and_wait(&cluster, 3);
     let before = descriptors_at_rest(&cluster);
-    for _ in 0..4 {
-        write_and_wait(&cluster, 10);
+    for _ in 0..2 {
+        write_and_wait(&cluster, 15);
     }
     let after = descriptors_at_rest(&cluster);
     eprintln!(
-        "of {fewest} descriptors the worker has {} before 40 segments, {} after",
+        "of {fewest} descriptors the worker has {} before 30 segments, {} after",
         before.len(),
         after.len()
     );

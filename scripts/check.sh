@@ -79,12 +79,12 @@ summary() {
 # The last server is tried with everything, and so is each if there are but
 # one or two. The others are tried with what depends on the major version: the
 # records and the numbers, and on the oldest what goes wrong around them.
-numbers=(--lib --test main_job --test records --test records_text --test scenarios
-  --test histories --test base_scan --test crash --test prune --test counters)
-oldest=(--test state --test timelines --test retention --test end_of_wal --test no_contrecord
-  --test allocation --test resources --test security
-  --test sql_errors --test upgrade --test contract --test generic_wal --test plugins
-  --test monitoring --test packages --test readme)
+numbers=(walker_tests main_job records records_text scenarios
+  histories base_scan crash prune counters)
+oldest=(state timelines retention end_of_wal no_contrecord
+  allocation resources security
+  sql_errors upgrade contract generic_wal plugins
+  monitoring packages readme)
 tests_of() {
   local first=$1 last=${!#} major=$2
   [ $# -gt 4 ] && [ "$major" != "$last" ] || return 0
@@ -92,17 +92,23 @@ tests_of() {
   [ "$major" != "$first" ] || echo "${oldest[@]}"
 }
 
-# The tests of one server. Run by hand and not by cargo, whose lock the next
-# preparation may hold for minutes.
+# The test programs, a line each: name and path. They are run directly and not
+# by cargo, whose lock the next preparation may hold for minutes.
+build_tests() {
+  cargo test -p walker-tests --no-run --message-format=json |
+    sed -n 's/.*"target":{"kind":[^}]*"name":"\([^"]*\)".*"executable":"\([^"]*\)".*/\1 \2/p' | sort
+}
+
+# The tests of one server: those named, or all.
 run_tests() {
-  local programs program bad=0
-  programs=$(cargo test -p walker-tests --no-run --message-format=json "$@" |
-    sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
-  [ -n "$programs" ] || die "there are no tests"
-  for program in $programs; do
-    step "running $(basename "$program" | sed 's/-[0-9a-f]*$//')"
-    (cd tests && "$program" --test-threads=1) || bad=1
-  done
+  local name program bad=0 ran=0
+  while read -r name program; do
+    [ $# = 0 ] || [[ " $* " == *" $name "* ]] || continue
+    step "running $name"
+    (cd tests && "$program" --test-threads=1 </dev/null) || bad=1
+    ran=$((ran + 1))
+  done <"$work/programs"
+  [ $# = 0 ] || [ "$ran" = $# ] || die "$ran of $# tests were found: $*"
   return "$bad"
 }
 
@@ -110,7 +116,8 @@ failed=() first=$1
 step "PostgreSQL $first: lints, build and install"
 prepare "$first"
 step "building the tests"
-cargo test -p walker-tests --no-run --quiet
+build_tests >"$work/programs"
+[ -s "$work/programs" ] || die "there are no tests"
 if [ $# -gt 1 ]; then
   # In a process group of its own, so that all of it ends with us.
   setsid nice -n 19 bash -c "$(declare -f prepare prepare_rest)
@@ -132,7 +139,7 @@ for major in "$@"; do
   suite=$WALKER_CACHE/src/$major/tree
   if [ -n "${WALKER_SUITE:-}" ] && [ -d "$suite" ]; then
     export WALKER_REGRESSION=$suite
-    [ ${#which[@]} = 0 ] || which+=(--test regression)
+    [ ${#which[@]} = 0 ] || which+=(regression)
   else
     unset WALKER_REGRESSION
   fi

@@ -21,6 +21,11 @@ flags=()
 [ "$profile" = release ] || flags=(--debug)
 
 cd "$ROOT"
+# One at a time: all servers' libraries are built to the same name, and copied
+# from there.
+mkdir -p "$CARGO_TARGET_DIR"
+exec 8>"$CARGO_TARGET_DIR/package.lock"
+flock 8
 rm -rf "$to"
 for package in walker garbagemap walstat; do
   say "building $package for PostgreSQL $major ($profile)"

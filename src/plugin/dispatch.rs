@@ -81,6 +81,7 @@ pub fn run_batch(
         pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
         pg_sys::ffi::pg_guard_ffi_boundary(|| batch(state, table, input, stats, to_last))
     };
+    reader.came_back();
     if last.lsn != 0 {
         reader.moved_to(Lsn(last.end));
         history::remember(Some((last.lsn, last.end, last.crc)));

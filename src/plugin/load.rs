@@ -220,11 +220,6 @@ fn open(name: &CStr) -> Result<*mut c_void, LoadError> {
 /// What a caught error means for the plugin.
 fn or_shortage(error: &CaughtError, otherwise: fn(String) -> LoadError) -> LoadError {
     let message = message_of(error);
-    let (CaughtError::PostgresError(report)
-    | CaughtError::ErrorReport(report)
-    | CaughtError::RustPanic {
-        ereport: report, ..
-    }) = error;
     // The dynamic loader puts the system's words for what failed into its own,
     // and the server has no SQLSTATE for them.
     let said = [ENOMEM, ENFILE, EMFILE].iter().any(|errno| {
@@ -232,7 +227,7 @@ fn or_shortage(error: &CaughtError, otherwise: fn(String) -> LoadError) -> LoadE
         let words = words.split(" (os error").next().unwrap_or(&words);
         message.contains(words)
     });
-    match said || is_shortage(report.sql_error_code()) {
+    match said || is_shortage(sqlstate_of(error)) {
         true => LoadError::Shortage(message),
         false => otherwise(message),
     }
@@ -241,6 +236,16 @@ fn or_shortage(error: &CaughtError, otherwise: fn(String) -> LoadError) -> LoadE
 const ENOMEM: i32 = 12;
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
+
+/// The SQLSTATE of a caught error.
+pub fn sqlstate_of(error: &CaughtError) -> PgSqlErrorCode {
+    let (CaughtError::PostgresError(report)
+    | CaughtError::ErrorReport(report)
+    | CaughtError::RustPanic {
+        ereport: report, ..
+    }) = error;
+    report.sql_error_code()
+}
 
 /// Whether an error says that memory or descriptors were short.
 pub fn is_shortage(sqlstate: PgSqlErrorCode) -> bool {

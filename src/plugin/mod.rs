@@ -6,5 +6,5 @@ mod load;
 pub mod stats;
 mod table;
 
-pub use load::{LoadError, LoadedPlugin, is_shortage, load, message_of};
+pub use load::{LoadError, LoadedPlugin, is_shortage, load, message_of, sqlstate_of};
 pub use table::DispatchTable;

@@ -4,7 +4,8 @@
 //! the same LSN can hold other WAL. A record with its checksum, on the timeline
 //! the server's history gives for it, does.
 
-use super::{Limit, Reader, current_limit};
+use super::{Limit, NoRecord, Reader, current_limit};
+use crate::plugin::{is_shortage, sqlstate_of};
 use crate::worker;
 use core::cell::Cell;
 use pgrx::prelude::*;
@@ -43,7 +44,8 @@ pub fn last_record() -> Option<RecordId> {
     })
 }
 
-/// Whether this server's WAL holds that very record. Remembers it as the last
+/// Whether this server's WAL holds that very record; an ERROR if memory or
+/// descriptors are short, so that nobody can tell. Remembers it as the last
 /// one if so, for a state that is saved again before another record came.
 pub fn check_record(id: &RecordId) -> bool {
     // The reader asserts what every record fulfils: aligned, and not in
@@ -69,9 +71,21 @@ pub fn check_record(id: &RecordId) -> bool {
         ..limit
     });
     let found = PgTryBuilder::new(std::panic::AssertUnwindSafe(|| reader.read_one()))
-        .catch_others(|_| false)
+        .catch_others(|error| match is_shortage(sqlstate_of(&error)) {
+            true => error.rethrow(),
+            false => Err(NoRecord::Invalid("an error".to_owned())),
+        })
         .execute();
-    let same = found && reader.record_id() == Some((id.lsn, id.end_lsn, id.crc));
+    if let Err(NoRecord::Short(message)) = &found {
+        // Nobody knows: then a sound state must not be called a foreign one.
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
+            format!("could not read WAL at {}", Lsn(id.lsn)),
+            message
+        );
+    }
+    let same = found.is_ok() && reader.record_id() == Some((id.lsn, id.end_lsn, id.crc));
     if same {
         remember(Some((id.lsn, id.end_lsn, id.crc)));
     }

@@ -39,6 +39,8 @@ pub struct Reader {
     state: *mut pg_sys::XLogReaderState,
     source: Box<WalSource>,
     end: Lsn,
+    /// The raw reader was called and has not come back.
+    in_read: bool,
 }
 
 impl Reader {
@@ -78,6 +80,7 @@ impl Reader {
             state,
             source,
             end: start,
+            in_read: false,
         };
         reader.begin();
         reader
@@ -105,26 +108,36 @@ impl Reader {
         self.source.set_limit(limit);
     }
 
-    /// The raw reader, for the dispatch loop only.
+    /// The raw reader. Whoever calls it says so before: see [`Self::came_back`].
     pub(crate) fn raw(&mut self) -> *mut pg_sys::XLogReaderState {
+        self.in_read = true;
         self.state
     }
 
-    /// Read one record and remember it as the last one; false if there is none.
-    pub(crate) fn read_one(&mut self) -> bool {
+    /// The raw reader has come back from what it was called for, not by an
+    /// ERROR: then it must not be used any more, nor be freed. Where that was
+    /// for lack of memory it still has a pointer to the buffer it had just
+    /// freed (allocate_recordbuf in access/transam/xlogreader.c).
+    pub(crate) fn came_back(&mut self) {
+        self.in_read = false;
+    }
+
+    /// Read one record and remember it as the last one.
+    pub(crate) fn read_one(&mut self) -> Result<(), NoRecord> {
         let mut message: *mut c_char = core::ptr::null_mut();
-        let (state, message_to) = (self.state, &raw mut message);
+        let (state, message_to) = (self.raw(), &raw mut message);
         // SAFETY: the guarded binding of XLogReadRecord; a record stays valid
         // until the next read, if the context it is allocated in lives on.
         unsafe {
             pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
-            if pg_sys::XLogReadRecord(state, message_to).is_null() {
-                let _ = self.no_record(message);
-                return false;
+            let record = pg_sys::XLogReadRecord(state, message_to);
+            self.came_back();
+            if record.is_null() {
+                return Err(self.no_record(message));
             }
             self.end = Lsn((*state).EndRecPtr);
         }
-        true
+        Ok(())
     }
 
     /// Begin, end and checksum of the record read last.
@@ -166,12 +179,10 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         // SAFETY: allocated in `new`, freed once; closes the open segment. Not
-        // freed after an ERROR: where that was for lack of memory, the reader
-        // still has a pointer to the buffer it had just freed
-        // (allocate_recordbuf in access/transam/xlogreader.c).
+        // freed after an ERROR, see `came_back`.
         unsafe {
             self.source.forget_segment(self.state);
-            if !std::thread::panicking() {
+            if !self.in_read {
                 pg_sys::XLogReaderFree(self.state);
             }
         }

@@ -17,7 +17,7 @@ impl Reader {
         start: Lsn,
         context: pg_sys::MemoryContext,
     ) -> Result<Lsn, NoRecord> {
-        let state = self.state;
+        let state = self.raw();
         // SAFETY: XLogFindNextRecord (access/transam/xlogreader.c) takes any
         // position and leaves the reader before the record it found; 0 means
         // that it found none. The context outlives the reader.
@@ -27,6 +27,7 @@ impl Reader {
             pg_sys::MemoryContextSwitchTo(old);
             found
         };
+        self.came_back();
         if found == 0 {
             // SAFETY: XLogFindNextRecord hands no message out; what it read
             // last left one in the reader's buffer, a C string.
@@ -39,7 +40,7 @@ impl Reader {
     /// Read the next record; see [`Reader::record`].
     pub(crate) fn read_next(&mut self, context: pg_sys::MemoryContext) -> Result<(), NoRecord> {
         let mut message: *mut c_char = core::ptr::null_mut();
-        let (state, message_to) = (self.state, &raw mut message);
+        let (state, message_to) = (self.raw(), &raw mut message);
         // SAFETY: the guarded binding of XLogReadRecord; a record stays valid
         // until the next read, as the context outlives the reader.
         let read = unsafe {
@@ -48,6 +49,7 @@ impl Reader {
             pg_sys::MemoryContextSwitchTo(old);
             !record.is_null()
         };
+        self.came_back();
         if !read {
             // SAFETY: the message of the failed read, nothing called since.
             return Err(unsafe { self.no_record(message) });

@@ -20,8 +20,13 @@ use walker_plugin::wal::Lsn;
 
 /// What is left of plugins' state is written for so long at the end.
 const LAST_FLUSH: Duration = Duration::from_millis(700);
-/// Between two parts of a state while there is no WAL to read.
+/// So long the disk is waited for at the end. The server's own checkpoint waits
+/// for the same disk, so it answers, as a rule; and WAL of before that
+/// checkpoint may go, so that an older state is of little use.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two parts of a state while there is no WAL to read, and at most.
 const BREATH: Duration = Duration::from_millis(1);
+const LONGEST_BREATH: Duration = Duration::from_millis(16);
 /// How often the slot is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// WAL that has not grown for so long is complete enough to be tried.
@@ -52,6 +57,7 @@ pub(super) struct Worker<'a> {
     first_flush: bool,
     /// Positions are to be remembered as soon as that is possible.
     to_remember: bool,
+    breath: Duration,
     slot: Slot,
     looked: Instant,
 }
@@ -94,6 +100,7 @@ pub fn run(control: &Control) {
         budget: Budget::new(),
         first_flush: true,
         to_remember: false,
+        breath: BREATH,
         slot: Slot::new(control),
         looked: Instant::now(),
     };
@@ -162,10 +169,12 @@ impl Worker<'_> {
         self.plugins.poll(self.reader.end());
         self.flush_if_due();
         if services::wants_flush() || self.plugins.remembering() {
-            // Others may want the processor, too.
-            self.waiter.sleep(BREATH);
+            // Others may want the processor, too, and the disk its time.
+            self.waiter.sleep(self.breath);
+            self.breath = (self.breath * 2).min(LONGEST_BREATH);
             return;
         }
+        self.breath = BREATH;
         if limit.lsn < self.needed || limit.lsn >= self.not_before {
             self.waiter.wait(limit.lsn, limit.in_recovery);
             return;
@@ -249,7 +258,11 @@ impl Worker<'_> {
         let much = guc::flush_wal().min(self.slot.flush_after());
         if past_redo || first || end.bytes_since(self.flushed) >= much {
             self.flush();
-            self.redo = redo;
+            // One for another reason, before that checkpoint was read, does not
+            // serve it.
+            if end >= redo {
+                self.redo = redo;
+            }
         } else if services::wants_flush() {
             self.flush_plugins(services::take_flush_wishes());
         }
@@ -292,15 +305,19 @@ impl Worker<'_> {
     /// All of it, as nothing will be read any more. A plugin that finds no end
     /// must not keep the server from stopping.
     fn flush_whole(&mut self) {
+        signals::leave();
         let started = Instant::now();
-        self.go_on_remembering(LAST_FLUSH);
+        self.go_on_remembering(PATIENCE);
         self.flush();
-        while services::wants_flush() && started.elapsed() < LAST_FLUSH {
+        // All are on their way to the disk now, and each is waited for once.
+        let mut rounds = 0;
+        while services::wants_flush() && (rounds == 0 || started.elapsed() < LAST_FLUSH) {
             signals::serve();
             self.waiter.sleep(BREATH);
             self.flush_plugins(services::take_flush_wishes());
+            rounds += 1;
         }
-        self.go_on_remembering(LAST_FLUSH);
+        self.go_on_remembering(PATIENCE);
     }
 
     /// A worker that grows beyond its limit makes way for a new one. Its state

@@ -62,6 +62,12 @@ pub fn shutdown_requested() -> bool {
     unsafe { (&raw const pg_sys::ShutdownRequestPending).read_volatile() != 0 }
 }
 
+/// The worker leaves, for whatever reason: plugins write what they have.
+pub fn leave() {
+    // SAFETY: a flag of the server.
+    unsafe { (&raw mut pg_sys::ShutdownRequestPending).write_volatile(1) }
+}
+
 /// Whether the configuration changed; clears the request.
 pub fn reload_requested() -> bool {
     // SAFETY: a flag of the server.

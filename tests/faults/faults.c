@@ -23,7 +23,7 @@
 
 enum
 {
-	MEMORY = 1, OPEN = 2, WRITE = 4, SYNC = 8, RENAME = 16
+	MEMORY = 1, OPEN = 2, WRITE = 4, SYNC = 8, RENAME = 16, OPEN_WAL = 32
 };
 
 /* pid: the next process to be forked; all that are forked from now on */
@@ -228,7 +228,9 @@ fd_fails(int64_t what, int fd)
 		va_start(more, flags); \
 		mode = va_arg(more, mode_t); \
 		va_end(more); \
-		return concerns(path) && fails(OPEN, 0) ? -1 : real(path, flags, mode); \
+		if (concerns(path) ? fails(OPEN, 0) : strstr(path, "pg_wal/") && fails(OPEN_WAL, 0)) \
+			return -1; \
+		return real(path, flags, mode); \
 	}
 
 #define FD_FUNCTION(name, what, type, arguments, ...) \

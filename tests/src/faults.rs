@@ -22,6 +22,8 @@ pub enum What {
     Sync = 8,
     /// Giving it its name.
     Rename = 16,
+    /// Opening a segment of WAL.
+    OpenWal = 32,
 }
 
 /// Whose calls fail.

@@ -179,37 +179,30 @@ fn no_descriptor() {
     let log = cluster.log_from(offset);
     assert_eq!(log.matches("walker could not read WAL").count(), 1, "{log}");
 
-    // State that cannot be opened for want of a descriptor is still good.
-    let offset = cluster.log_offset();
-    faults.begin(
-        Whose::NextChild,
-        Fault {
+    // State that cannot be opened for want of a descriptor is still good, and
+    // so is one that cannot be proven.
+    for (what, nth, words) in [
+        (What::Open, 1, "could not read its state file: Too many"),
+        (What::Open, 2, "could not read the state file: Too many"),
+        (What::OpenWal, 1, "could not read WAL at "),
+        (What::OpenWal, 2, "could not read WAL at "),
+    ] {
+        // Asked for before, as the session that asks is a new process, too.
+        let pid = cluster.worker_pid();
+        let offset = cluster.log_offset();
+        let fault = Fault {
             error: EMFILE,
-            what: What::Open,
-            ..Fault::nth_allocation(1)
-        },
-    );
-    signal("TERM", &[pid]);
-    poll_until("the fault", || (faults.hits() == 1).then_some(()));
-    cluster.wait_for_log("could not read its state file: Too many open files", offset);
-    faults.end();
-    cluster.walker_wait();
-    // Asked for before, as the session that asks is a new process, too.
-    let pid = cluster.worker_pid();
-    faults.begin(
-        Whose::NextChild,
-        Fault {
-            error: EMFILE,
-            what: What::Open,
-            ..Fault::nth_allocation(2)
-        },
-    );
-    signal("TERM", &[pid]);
-    poll_until("the fault", || (faults.hits() == 1).then_some(()));
-    cluster.wait_for_log("could not read the state file: Too many open files", offset);
-    faults.end();
-    cluster.walker_wait();
-    assert_map_exact_and_known(&cluster, "postgres");
+            what,
+            ..Fault::nth_allocation(nth)
+        };
+        faults.begin(Whose::NextChild, fault);
+        signal("TERM", &[pid]);
+        poll_until("the fault", || (faults.hits() == 1).then_some(()));
+        cluster.wait_for_log(words, offset);
+        faults.end();
+        cluster.walker_wait();
+        assert_map_exact_and_known(&cluster, "postgres");
+    }
     for name in ["walker.bad", "garbagemap.bad", "walstat.bad"] {
         assert!(
             !cluster.data_dir().join("pg_walker").join(name).exists(),

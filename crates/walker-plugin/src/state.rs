@@ -138,8 +138,8 @@ impl StateFile {
     }
 }
 
-/// In the worker: it was asked to stop, so what is not saved now is read again
-/// by the next one.
+/// In the worker: it leaves, so what is not saved now is read again by the next
+/// one, if that WAL is still there.
 pub fn leaving() -> bool {
     // SAFETY: a flag of the process (postmaster/interrupt.c).
     unsafe { (&raw const pg_sys::ShutdownRequestPending).read_volatile() != 0 }

@@ -24,7 +24,9 @@ walker_plugin::export_plugin!(WalStat);
 const MAX_STATE: u64 = 1 << 30;
 
 /// Somebody waits for counters to be reset: no longer than this for the disk.
-const PATIENCE: Duration = Duration::from_millis(500);
+const SHORT: Duration = Duration::from_millis(500);
+/// A worker that leaves waits for the disk so long.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The plugin.
 pub struct WalStat {
@@ -35,6 +37,9 @@ pub struct WalStat {
     saved: Option<Lsn>,
     /// A state that is on its way there.
     sealed: Option<SealedState>,
+    /// The counters were reset, and no file says so yet: not even one of the
+    /// same position.
+    reset: bool,
     /// Malformed records logged so far.
     complaints: u32,
 }
@@ -91,6 +96,7 @@ impl Plugin for WalStat {
             file,
             saved: None,
             sealed: None,
+            reset: false,
             complaints: 0,
         };
         match plugin.file.load() {
@@ -124,10 +130,11 @@ impl Plugin for WalStat {
     fn poll(&mut self, lsn: Lsn) -> Result<(), PluginError> {
         if self.ledger.reset_pending() {
             self.ledger.reset(lsn);
+            self.reset = true;
             // At once, or a crash would bring the old counters back.
-            self.published(PATIENCE);
+            self.published(SHORT);
             self.save(lsn);
-            self.published(PATIENCE);
+            self.published(SHORT);
         }
         self.ledger.publish();
         Ok(())
@@ -135,12 +142,14 @@ impl Plugin for WalStat {
 
     fn flush(&mut self, upto: Lsn) -> Result<Option<Lsn>, PluginError> {
         // One that has just arrived is recent enough, until the last.
-        let arrived = self.published(Duration::ZERO);
-        if self.saved != Some(upto) && (!arrived || leaving()) {
+        let leaving = leaving();
+        let arrived = self.published(if leaving { PATIENCE } else { Duration::ZERO });
+        if self.reset || self.saved != Some(upto) && (!arrived || leaving) {
             self.save(upto);
         }
         // A checkpoint may have come meanwhile, and what called us was it.
-        let outdated = arrived && self.saved.is_some_and(|lsn| lsn < redo_pointer());
+        let redo = redo_pointer();
+        let outdated = arrived && redo <= upto && self.saved.is_some_and(|lsn| lsn < redo);
         if self.sealed.is_some() || outdated {
             self.services.flush_again();
         }
@@ -187,7 +196,10 @@ impl WalStat {
             return;
         }
         match self.write(upto) {
-            Ok(sealed) => self.sealed = sealed,
+            Ok(sealed) => {
+                self.reset &= sealed.is_none();
+                self.sealed = sealed;
+            }
             Err(why) => self.could_not_write(&why),
         }
     }
@@ -210,7 +222,11 @@ impl WalStat {
                 self.saved = Some(lsn);
                 self.ledger.saved(lsn);
             }
-            Err(why) => self.could_not_write(&why),
+            Err(why) => {
+                // Whether it was the one with the reset is all one.
+                self.reset = true;
+                self.could_not_write(&why);
+            }
         }
         true
     }

@@ -6,7 +6,6 @@ use super::{DIRECTORY, O_NOFOLLOW, StateError, identity};
 use crate::services::services;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::mem::take;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -53,7 +52,7 @@ impl NewState {
     /// record that was delivered: there is no proof then.
     pub fn finish(self, upto: Lsn) -> Result<Option<Lsn>, StateError> {
         match self.seal(upto)? {
-            Some(mut sealed) => sealed.wait(Duration::MAX).transpose(),
+            Some(sealed) => sealed.wait(Duration::MAX).transpose(),
             None => Ok(None),
         }
     }
@@ -67,9 +66,10 @@ impl NewState {
             return Ok(None);
         }
         let file = writer.finish(identity(), last)?.into_inner();
+        let sealed = SealedState::new(file, &self.temp, &self.path, upto)?;
         // From here on the temporary file is another's to remove.
-        let (temp, path) = (take(&mut self.temp), take(&mut self.path));
-        Ok(Some(SealedState::new(file, temp, path, upto)))
+        self.temp.clear();
+        Ok(Some(sealed))
     }
 
     /// Bytes of payload written so far.

@@ -4,59 +4,79 @@
 //! wait for it: WAL would not be read meanwhile, and barriers not be answered.
 //! So a thread of its own waits. It touches nothing of the server's: it calls
 //! none of its functions, and takes no signal, for the server's handlers
-//! belong to the main thread.
+//! belong to the main thread. Nor does it allocate, or use anything that may,
+//! the standard library included: with no memory a thread can end neither
+//! itself nor the process in order. What it needs is made before it starts.
 
 use super::polite::serve_barrier;
 use super::{DIRECTORY, StateError};
+use core::ffi::{c_int, c_void};
+use core::sync::atomic::{AtomicI32, Ordering};
 use pgrx::pg_sys;
-use std::fs::{self, File};
+use std::ffi::CString;
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, mpsc};
-use std::thread::{self, JoinHandle, Thread};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use walker_wal::Lsn;
 
-/// The temporary files somebody is still at work on.
-static AT_WORK: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+/// The jobs that are not done. Only the main thread looks here.
+static AT_WORK: Mutex<Vec<Arc<Job>>> = Mutex::new(Vec::new());
 
 /// Whether somebody is still at work on a temporary file. A process may leave
 /// nevertheless: the thread goes with it, and so does the file.
 pub(super) fn is_at_work(temp: &Path) -> bool {
-    let list = AT_WORK.lock().unwrap_or_else(|e| e.into_inner());
-    list.iter().any(|path| path == temp)
+    let mut jobs = AT_WORK.lock().unwrap_or_else(|e| e.into_inner());
+    jobs.retain(|job| job.result().is_none());
+    jobs.iter().any(|job| job.temp_path == temp)
 }
+
+/// [`Job::done`] before it is. `errno` is positive, and 0 is success.
+const NOT_YET: i32 = -1;
 
 /// What is left to do for a state that is complete.
 struct Job {
     file: File,
-    temp: PathBuf,
-    path: PathBuf,
+    /// Where it is; a name is as durable as the directory it is in.
+    directory: File,
+    temp_path: PathBuf,
+    temp: CString,
+    path: CString,
     /// Whether to wait for the disk at all: as the server itself does.
     sync: bool,
+    done: AtomicI32,
 }
 
 impl Job {
-    fn run(self) -> io::Result<()> {
-        let result = self.make_durable();
-        if result.is_err() {
-            let _ = fs::remove_file(&self.temp);
-        }
-        let mut list = AT_WORK.lock().unwrap_or_else(|e| e.into_inner());
-        list.retain(|path| *path != self.temp);
-        result
+    /// Runs in the thread: system calls, and nothing else.
+    fn run(&self) {
+        // SAFETY: the descriptors are open and the strings live as long as the
+        // job, which the caller keeps until it is done.
+        let errno = unsafe {
+            let done = (!self.sync || libc::fsync(self.file.as_raw_fd()) == 0)
+                && libc::rename(self.temp.as_ptr(), self.path.as_ptr()) == 0
+                && (!self.sync || libc::fsync(self.directory.as_raw_fd()) == 0);
+            match done {
+                true => 0,
+                false => {
+                    let errno = *libc::__errno_location();
+                    // Without a name already if it was the directory.
+                    libc::unlink(self.temp.as_ptr());
+                    errno.max(1)
+                }
+            }
+        };
+        self.done.store(errno, Ordering::Release);
     }
 
-    fn make_durable(&self) -> io::Result<()> {
-        if self.sync {
-            self.file.sync_all()?;
+    fn result(&self) -> Option<io::Result<()>> {
+        match self.done.load(Ordering::Acquire) {
+            NOT_YET => None,
+            0 => Some(Ok(())),
+            errno => Some(Err(io::Error::from_raw_os_error(errno))),
         }
-        fs::rename(&self.temp, &self.path)?;
-        if self.sync {
-            // The name is as durable as the directory it is in.
-            File::open(DIRECTORY)?.sync_all()?;
-        }
-        Ok(())
     }
 }
 
@@ -64,87 +84,90 @@ impl Job {
 /// Records may be taken meanwhile; it stays the state of its position.
 pub struct SealedState {
     lsn: Lsn,
-    at_work: Option<JoinHandle<io::Result<()>>>,
-    /// Nobody could be found to do it.
-    done: Option<io::Result<()>>,
+    job: Arc<Job>,
 }
 
 impl SealedState {
-    pub(super) fn new(file: File, temp: PathBuf, path: PathBuf, lsn: Lsn) -> SealedState {
-        let job = Job {
+    pub(super) fn new(
+        file: File,
+        temp: &Path,
+        path: &Path,
+        lsn: Lsn,
+    ) -> Result<SealedState, StateError> {
+        let name = |path: &Path| CString::new(path.as_os_str().as_encoded_bytes());
+        let job = Arc::new(Job {
             file,
-            temp,
-            path,
+            directory: File::open(DIRECTORY)?,
+            temp_path: temp.to_owned(),
+            temp: name(temp).map_err(io::Error::from)?,
+            path: name(path).map_err(io::Error::from)?,
             // SAFETY: a setting of the server (access/transam/xlog.c).
             sync: unsafe { pg_sys::enableFsync },
-        };
-        let mut list = AT_WORK.lock().unwrap_or_else(|e| e.into_inner());
-        list.push(job.temp.clone());
-        drop(list);
-        let (at_work, done) = match start_thread(thread::current()) {
-            Some((send, handle)) => match send.send(job) {
-                Ok(()) => (Some(handle), None),
-                Err(mpsc::SendError(job)) => (None, Some(job.run())),
-            },
-            None => (None, Some(job.run())),
-        };
-        SealedState { lsn, at_work, done }
+            done: AtomicI32::new(NOT_YET),
+        });
+        let mut jobs = AT_WORK.lock().unwrap_or_else(|e| e.into_inner());
+        jobs.retain(|job| job.result().is_none());
+        jobs.push(Arc::clone(&job));
+        drop(jobs);
+        if !start_thread(&job) {
+            job.run();
+        }
+        Ok(SealedState { lsn, job })
     }
 
     /// The position, once it is durable and in its place; `None` as long as it
     /// is not.
-    pub fn published(&mut self) -> Option<Result<Lsn, StateError>> {
-        if self.at_work.as_ref().is_some_and(|t| !t.is_finished()) {
-            return None;
-        }
-        let done = match self.at_work.take() {
-            Some(thread) => joined(thread),
-            None => self.done.take()?,
-        };
+    pub fn published(&self) -> Option<Result<Lsn, StateError>> {
+        let done = self.job.result()?;
         Some(done.map(|()| self.lsn).map_err(StateError::Io))
     }
 
     /// Wait until it is durable and in its place, but no longer than
     /// `patience`; barriers are answered.
-    pub fn wait(&mut self, patience: Duration) -> Option<Result<Lsn, StateError>> {
+    pub fn wait(&self, patience: Duration) -> Option<Result<Lsn, StateError>> {
         let started = Instant::now();
+        let mut pause = Duration::from_micros(50);
         loop {
             let done = self.published();
             if done.is_some() || started.elapsed() >= patience {
                 return done;
             }
             serve_barrier();
-            // The thread wakes us when it is done.
-            thread::park_timeout(Duration::from_millis(10));
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(5));
         }
     }
 }
 
-fn joined(thread: JoinHandle<io::Result<()>>) -> io::Result<()> {
-    let lost = || {
-        Err(io::Error::other(
-            "the thread that waits for the disk was lost",
-        ))
-    };
-    thread.join().unwrap_or_else(|_| lost())
-}
-
-type Worker = (mpsc::SyncSender<Job>, JoinHandle<io::Result<()>>);
-
-/// A thread that does one job and ends. `None` if the system has none left.
-fn start_thread(waiting: Thread) -> Option<Worker> {
-    const STACK: usize = 128 << 10;
-    let (send, receive) = mpsc::sync_channel::<Job>(1);
-    let work = move || {
-        let done = receive.recv().map_or(Ok(()), Job::run);
-        waiting.unpark();
-        done
-    };
-    let spawned = without_signals(|| {
-        let builder = thread::Builder::new().name("walker sync".into());
-        builder.stack_size(STACK).spawn(work)
-    });
-    Some((send, spawned.ok()?))
+/// Have a job done by a thread that ends with it. False if there is none to be
+/// had.
+fn start_thread(job: &Arc<Job>) -> bool {
+    extern "C" fn work(job: *mut c_void) -> *mut c_void {
+        // SAFETY: AT_WORK has the job until it is done; it is not touched
+        // after that.
+        unsafe { &*job.cast::<Job>() }.run();
+        core::ptr::null_mut()
+    }
+    /// Room for the thread-local variables of all libraries, too.
+    const STACK: usize = 512 << 10;
+    let job = Arc::as_ptr(job).cast_mut().cast::<c_void>();
+    without_signals(|| {
+        // SAFETY: the attributes are made before they are used
+        // (pthread_create(3)); `work` is as it must be, and the job lives.
+        unsafe {
+            let mut attributes: libc::pthread_attr_t = core::mem::zeroed();
+            let mut thread: libc::pthread_t = core::mem::zeroed();
+            let made: c_int = libc::pthread_attr_init(&mut attributes);
+            if made != 0 {
+                return false;
+            }
+            libc::pthread_attr_setstacksize(&mut attributes, STACK);
+            libc::pthread_attr_setdetachstate(&mut attributes, libc::PTHREAD_CREATE_DETACHED);
+            let started = libc::pthread_create(&mut thread, &attributes, work, job) == 0;
+            libc::pthread_attr_destroy(&mut attributes);
+            started
+        }
+    })
 }
 
 /// Block all signals meanwhile: a thread inherits the mask of who starts it.

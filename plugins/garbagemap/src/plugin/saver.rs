@@ -20,8 +20,7 @@ const SLICE_BYTES: usize = 256 << 10;
 /// ledger faster than slices write it, there would be no end, and neither to
 /// the file.
 const MOST_TIME: Duration = Duration::from_secs(15);
-/// A worker that leaves waits for the disk so long. Without its last state the
-/// next one reads a little more WAL.
+/// A worker that leaves waits for the disk so long.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The state file and what is being written of it.
@@ -62,7 +61,8 @@ impl Saver {
     ) -> Result<bool, StateError> {
         if self.new.is_none() && self.sealed.is_none() {
             let redo = redo_pointer();
-            if !self.file.can_save(upto) || !leaving && self.saved.is_recent(upto, redo) {
+            let enough = self.saved.lsn() == Some(upto) || self.saved.is_recent(upto, redo);
+            if !self.file.can_save(upto) || !leaving && enough {
                 return Ok(false);
             }
         }
@@ -84,52 +84,48 @@ impl Saver {
         leaving: bool,
     ) -> Result<bool, StateError> {
         let started = Instant::now();
-        loop {
-            if let Some((sealed, bytes)) = &mut self.sealed {
-                let patience = if leaving { PATIENCE } else { Duration::ZERO };
-                let Some(published) = sealed.wait(patience) else {
-                    services.flush_again();
-                    return Ok(false);
-                };
-                let lsn = published?;
-                self.saved.saved(lsn, *bytes);
-                self.sealed = None;
-                if !leaving && lsn < redo_pointer() {
-                    // A checkpoint came meanwhile, and what called us was it.
-                    services.flush_again();
-                }
-                if !leaving || lsn == upto {
-                    return Ok(true);
-                }
-            }
-            let mut new = match self.new.take() {
-                Some(new) => new,
-                None => {
-                    self.begun = started;
-                    ledger.begin_save()?;
-                    self.file.begin()?
-                }
-            };
-            let whole = leaving
-                || self.begun.elapsed() >= MOST_TIME
-                || new.len() > 2 * ledger.stats().memory_used.max(SLICE_BYTES as u64);
-            while !ledger.save_slice(&mut new, SLICE_BYTES)? {
-                if !whole && started.elapsed() >= SLICE_TIME {
-                    services.flush_again();
-                    self.new = Some(new);
-                    return Ok(false);
-                }
-            }
-            ledger.finish_save(&mut new)?;
-            let bytes = new.len();
-            let Some(sealed) = new.seal(upto)? else {
+        if let Some((sealed, bytes)) = &self.sealed {
+            let patience = if leaving { PATIENCE } else { Duration::ZERO };
+            let Some(published) = sealed.wait(patience) else {
+                services.flush_again();
                 return Ok(false);
             };
-            self.sealed = Some((sealed, bytes));
-            if !leaving {
+            let lsn = published?;
+            self.saved.saved(lsn, *bytes);
+            self.sealed = None;
+            let redo = redo_pointer();
+            if !leaving && lsn < redo && redo <= upto {
+                // A checkpoint came meanwhile, and what called us was it.
                 services.flush_again();
+            }
+            if !leaving || lsn == upto {
+                return Ok(true);
+            }
+        }
+        let mut new = match self.new.take() {
+            Some(new) => new,
+            None => {
+                self.begun = started;
+                ledger.begin_save()?;
+                self.file.begin()?
+            }
+        };
+        let whole = leaving
+            || self.begun.elapsed() >= MOST_TIME
+            || new.len() > 2 * ledger.stats().memory_used.max(SLICE_BYTES as u64);
+        while !ledger.save_slice(&mut new, SLICE_BYTES)? {
+            if !whole && started.elapsed() >= SLICE_TIME {
+                services.flush_again();
+                self.new = Some(new);
                 return Ok(false);
             }
         }
+        ledger.finish_save(&mut new)?;
+        let bytes = new.len();
+        if let Some(sealed) = new.seal(upto)? {
+            self.sealed = Some((sealed, bytes));
+            services.flush_again();
+        }
+        Ok(false)
     }
 }

@@ -5,6 +5,7 @@
 #   make check [PG="15 18"]        everything that must hold; all servers by default
 #   make check-long [PG=15]        the same with the long histories and workloads
 #   make fuzz [SECONDS=60]         fuzz what reads records and state files
+#   make miri                      the pure crates' tests under Miri
 #   make soak [PG=17] [MINUTES=30]  a long run, and its figures
 #   make bench [PG="15 18r"]       what walker costs, against others: one table
 #   make bench-check               instruction counts of the pure parts
@@ -22,7 +23,7 @@ export DESTDIR
 MAJORS = $(or $(PG),15 16 17 18)
 DEMO = $(or $(firstword $(PG)),15)
 
-.PHONY: help demo demo-stop check check-long fuzz soak package bench bench-check install uninstall setup clean
+.PHONY: help demo demo-stop check check-long fuzz miri soak package bench bench-check install uninstall setup clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -47,6 +48,9 @@ check-long:
 
 fuzz:
 	scripts/fuzz.sh $(or $(SECONDS),60)
+
+miri:
+	scripts/miri.sh
 
 soak:
 	scripts/setup.sh $(DEMO)

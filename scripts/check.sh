@@ -21,6 +21,10 @@ mkdir -p "$work"
 
 # The server, the lints, the build and its installation.
 prepare() {
+  if [ "$1" = fuzzing ]; then
+    scripts/fuzz.sh "${WALKER_FUZZ:-5}"
+    return
+  fi
   scripts/setup.sh "$1" &&
     cargo clippy -p walker -p garbagemap -p walstat -p walker-plugin -p message_log \
       -p rust_misdeeds --no-default-features --features "pg$1" -- -D warnings &&
@@ -28,14 +32,15 @@ prepare() {
 }
 
 # Tests wait most of their time: meanwhile the next servers are prepared, and
-# give way to the tests. A file tells how each preparation ended.
+# at last the pure crates fuzzed, which gives way to the tests. A file tells
+# how each ended.
 prepare_rest() {
-  local major
-  for major in "$@"; do
-    if prepare "$major" >"$work/$major.log" 2>&1; then
-      echo well >"$work/$major.end"
+  local what
+  for what in "$@"; do
+    if prepare "$what" >"$work/$what.log" 2>&1; then
+      echo well >"$work/$what.end"
     else
-      echo badly >"$work/$major.end"
+      echo badly >"$work/$what.end"
       return
     fi
   done
@@ -44,15 +49,16 @@ prepared() {
   local told=
   until [ -e "$work/$1.end" ]; do
     if ! kill -0 "$preparing" 2>/dev/null && [ ! -e "$work/$1.end" ]; then
-      die "preparing PostgreSQL $1 was given up"
+      die "the preparation was given up before $1"
     fi
-    [ -n "$told" ] || step "PostgreSQL $1: waiting until it is built"
+    [ -n "$told" ] || step "waiting for $1"
     told=1
     sleep 1
   done
   [ "$(cat "$work/$1.end")" = well ] && return 0
   tail -n 100 "$work/$1.log" >&2
-  die "PostgreSQL $1 could not be prepared"
+  summary
+  die "$1 did not go well"
 }
 
 step "formatting"
@@ -64,16 +70,13 @@ cargo clippy -p walker-bench -- -D warnings
 cargo test "${pure[@]}"
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps "${pure[@]}"
 
-step "fuzzing the pure crates, briefly"
-scripts/fuzz.sh "${WALKER_FUZZ:-5}"
-
 # Says again at the very end what failed: the logs of the servers, which come
 # first, are long.
 results=$work/results.log
 : >"$results"
 summary() {
   say "what failed"
-  grep -E -A 12 "panicked at|^test .* FAILED|^error" "$results" | grep -v -E " (LOG|STATEMENT|DETAIL):  " | tail -n 60 >&2
+  grep -E -A 12 "panicked at|^test .* FAILED|^error" "$results" | grep -v -E " (LOG|STATEMENT|DETAIL):  " | tail -n 60 >&2 || true
 }
 
 # The last server is tried with everything, and so is each if there are but
@@ -118,14 +121,12 @@ prepare "$first"
 step "building the tests"
 build_tests >"$work/programs"
 [ -s "$work/programs" ] || die "there are no tests"
-if [ $# -gt 1 ]; then
-  # In a process group of its own, so that all of it ends with us.
-  setsid nice -n 19 bash -c "$(declare -f prepare prepare_rest)
-    . scripts/env.sh
-    work='$work' prepare_rest ${*:2}" &
-  preparing=$!
-  trap 'kill -- "-$preparing" 2>/dev/null || true' EXIT
-fi
+# In a process group of its own, so that all of it ends with us.
+setsid nice -n 19 bash -c "$(declare -f prepare prepare_rest)
+  . scripts/env.sh
+  work='$work' prepare_rest ${*:2} fuzzing" &
+preparing=$!
+trap 'kill -- "-$preparing" 2>/dev/null || true' EXIT
 for major in "$@"; do
   [ "$major" = "$first" ] || prepared "$major"
   pg_config=$(pg_config_of "$major")
@@ -148,6 +149,9 @@ for major in "$@"; do
     run_tests "${which[@]}" 2>&1 | tee -a "$results" || failed+=("$major")
 done
 
+[ -e "$work/fuzzing.end" ] || step "fuzzing"
+prepared fuzzing
+grep "fuzzed" "$work/fuzzing.log" >&2
 if [ ${#failed[@]} != 0 ]; then
   summary
   die "tests failed on PostgreSQL ${failed[*]}"

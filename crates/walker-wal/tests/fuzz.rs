@@ -35,7 +35,7 @@ fn record() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 5 } else { 500 }, ..ProptestConfig::default() })]
 
     #[test]
     fn random_bytes(data in prop::collection::vec(any::<u8>(), 0..600)) {

@@ -118,7 +118,7 @@ fn check(reader: &MapReader<'_>, models: &[Model], range_limit: u32) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 100 }, ..ProptestConfig::default() })]
 
     #[test]
     fn agrees_with_a_model(ops in prop::collection::vec(op(), 1..120), pages in 1usize..40) {

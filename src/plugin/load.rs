@@ -9,6 +9,7 @@ use libloading::os::unix::Library;
 use pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
 use std::ffi::CString;
+use walker_plugin::state::SHORTAGES;
 use walker_plugin::{ABI_VERSION, RecordCallback, WalkerCallbacks, WalkerPluginAbi};
 
 /// Size of the original table: six callbacks.
@@ -222,7 +223,7 @@ fn or_shortage(error: &CaughtError, otherwise: fn(String) -> LoadError) -> LoadE
     let message = message_of(error);
     // The dynamic loader puts the system's words for what failed into its own,
     // and the server has no SQLSTATE for them.
-    let said = [ENOMEM, ENFILE, EMFILE].iter().any(|errno| {
+    let said = SHORTAGES.iter().any(|errno| {
         let words = std::io::Error::from_raw_os_error(*errno).to_string();
         let words = words.split(" (os error").next().unwrap_or(&words);
         message.contains(words)
@@ -232,10 +233,6 @@ fn or_shortage(error: &CaughtError, otherwise: fn(String) -> LoadError) -> LoadE
         false => otherwise(message),
     }
 }
-
-const ENOMEM: i32 = 12;
-const ENFILE: i32 = 23;
-const EMFILE: i32 = 24;
 
 /// The SQLSTATE of a caught error.
 pub fn sqlstate_of(error: &CaughtError) -> PgSqlErrorCode {

@@ -39,10 +39,3 @@ pub fn current_limit() -> Limit {
         }
     }
 }
-
-/// The redo pointer of the last checkpoint or restartpoint: WAL from here on
-/// is still there, and every page changed since has its image in it.
-pub fn redo_pointer() -> Lsn {
-    // SAFETY: reads shared memory under its spinlock (access/transam/xlog.c).
-    Lsn(unsafe { pg_sys::GetRedoRecPtr() })
-}

@@ -10,8 +10,9 @@ mod page_read;
 mod scan;
 mod source;
 
-pub use limit::{Limit, current_limit, redo_pointer};
+pub use limit::{Limit, current_limit};
 pub use source::WalSource;
+pub use walker_plugin::state::redo_pointer;
 
 use crate::compat::raw;
 use core::ffi::{CStr, c_char};

@@ -66,20 +66,16 @@ impl Remembered {
     /// remembered before that must be [durable](Self::durable).
     pub fn save(&mut self, plugins: Vec<(String, Lsn)>, upto: Lsn) {
         self.positions = plugins;
-        if self.positions.is_empty() || !file().can_save(upto) {
+        if self.positions.is_empty() {
             return;
         }
-        match self.write(upto) {
+        let saved = file().save(upto, |to: &mut dyn Write| {
+            serde_json::to_writer(to, self).map_err(Into::into)
+        });
+        match saved {
             Ok(sealed) => self.sealed = sealed,
             Err(error) => complain(&error),
         }
-    }
-
-    fn write(&self, upto: Lsn) -> Result<Option<SealedState>, StateError> {
-        let mut new = file().begin()?;
-        serde_json::to_writer(&mut new as &mut dyn Write, self)
-            .map_err(|error| StateError::Io(error.into()))?;
-        new.seal(upto)
     }
 
     /// Whether something is not durable yet.

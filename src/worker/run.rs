@@ -16,14 +16,11 @@ use core::sync::atomic::Ordering::Relaxed;
 use pgrx::prelude::*;
 use std::ffi::CString;
 use std::time::{Duration, Instant};
+use walker_plugin::state::PATIENCE;
 use walker_plugin::wal::Lsn;
 
 /// What is left of plugins' state is written for so long at the end.
 const LAST_FLUSH: Duration = Duration::from_millis(700);
-/// So long the disk is waited for at the end. The server's own checkpoint waits
-/// for the same disk, so it answers, as a rule; and WAL of before that
-/// checkpoint may go, so that an older state is of little use.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two parts of a state while there is no WAL to read, and at most.
 const BREATH: Duration = Duration::from_millis(1);
 const LONGEST_BREATH: Duration = Duration::from_millis(16);

@@ -56,6 +56,13 @@ impl Cluster {
         self.poll_query_until("postgres", saved, "t");
     }
 
+    /// The same for the state, or the position, of every plugin.
+    pub fn wait_for_durable_plugins(&self) {
+        let saved = "SELECT bool_and(coalesce(durable_lsn >= redo_lsn, false))
+                     FROM walker_plugins, pg_control_checkpoint()";
+        self.poll_query_until("postgres", saved, "t");
+    }
+
     /// A cluster from a backup of another one, not started yet.
     pub fn init_from_backup(name: &str, from: &Self, backup: &str) -> Self {
         let cluster = Self::new(name);

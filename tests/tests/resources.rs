@@ -59,14 +59,7 @@ fn write_segments(cluster: &Cluster, segments: usize) {
 fn write_and_wait(cluster: &Cluster, segments: usize) {
     write_segments(cluster, segments);
     cluster.walker_wait();
-    wait_for_all_states(cluster);
-}
-
-/// The server's plugins all have their state on disk, and nothing is left to do.
-fn wait_for_all_states(cluster: &Cluster) {
-    let saved = "SELECT bool_and(durable_lsn >= redo_lsn)
-                 FROM walker_plugins, pg_control_checkpoint()";
-    cluster.poll_query_until("postgres", saved, "t");
+    cluster.wait_for_durable_plugins();
 }
 
 /// What the descriptors of a process lead to.

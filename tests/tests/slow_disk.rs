@@ -27,13 +27,7 @@ fn cluster(name: &str) -> Cluster {
         "CREATE TABLE t AS SELECT g AS a FROM generate_series(1, 10000) g; CHECKPOINT",
     );
     cluster.walker_wait();
-    for plugin in PLUGINS.split(", ") {
-        let sql = format!(
-            "SELECT durable_lsn >= (SELECT redo_lsn FROM pg_control_checkpoint()) \
-             FROM walker_plugins WHERE name = '{plugin}'"
-        );
-        cluster.poll_query_until("postgres", &sql, "t");
-    }
+    cluster.wait_for_durable_plugins();
     cluster
 }
 

@@ -44,14 +44,6 @@ unsafe extern "C" {
     fn errfinish(file: *const c_char, line: c_int, function: *const c_char);
     /// `storage/ipc/ipc.c`
     fn proc_exit(code: c_int) -> !;
-
-    fn unsetenv(name: *const c_char) -> c_int;
-    fn getpid() -> c_int;
-    fn gettid() -> c_int;
-    fn raise(signal: c_int) -> c_int;
-    fn _exit(code: c_int) -> !;
-    fn write(fd: c_int, from: *const u8, n: usize) -> isize;
-    fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
 }
 
 /// Size of the allocation that failed last on the main thread, if it has had
@@ -116,13 +108,13 @@ fn remember(size: usize) {
     if size != 0 {
         // SAFETY: a C string; takes no memory. Not by std::env, whose lock is
         // held while it allocates. No thread of ours looks at the environment.
-        unsafe { unsetenv(c"RUST_BACKTRACE".as_ptr()) };
+        unsafe { libc::unsetenv(c"RUST_BACKTRACE".as_ptr()) };
     }
 }
 
 fn on_main_thread() -> bool {
     // SAFETY: two system calls that cannot fail.
-    unsafe { getpid() == gettid() }
+    unsafe { libc::getpid() == libc::gettid() }
 }
 
 thread_local! {
@@ -201,19 +193,18 @@ fn fatal(size: usize) -> ! {
 
 /// The real end, as abort(3) brings it about; that name leads here.
 fn abort() -> ! {
-    const SIGABRT: c_int = 6;
     // SAFETY: the server never blocks SIGABRT (pqinitmask in libpq/pqsignal.c)
     // nor handles it. Whoever does has returned from it: then it is a status
     // that the postmaster takes for a crash, too.
     unsafe {
-        raise(SIGABRT);
-        _exit(127)
+        libc::raise(libc::SIGABRT);
+        libc::_exit(127)
     }
 }
 
 fn say(line: &[u8]) {
     // SAFETY: the bytes are ours; the log is where stderr goes.
-    unsafe { write(2, line.as_ptr(), line.len()) };
+    unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
 }
 
 /// What this library calls instead of `__cxa_thread_atexit_impl`, by which the
@@ -236,7 +227,7 @@ unsafe extern "C" fn __wrap___cxa_thread_atexit_impl(
     }
     // SAFETY: the C library has it, with this type; the caller's promise.
     unsafe {
-        let found = dlsym(core::ptr::null_mut(), c"__cxa_thread_atexit_impl".as_ptr());
+        let found = libc::dlsym(core::ptr::null_mut(), c"__cxa_thread_atexit_impl".as_ptr());
         match core::mem::transmute::<*mut c_void, Option<Original>>(found) {
             Some(original) => original(drop, object, library),
             None => 0,

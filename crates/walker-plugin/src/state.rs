@@ -24,8 +24,9 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use walker_state::{Identity, check};
-pub use walker_state::{StateError, is_shortage};
+pub use walker_state::{SHORTAGES, StateError, is_shortage};
 use walker_wal::{BLCKSZ, Lsn};
 
 /// Directory of all state files, in the data directory.
@@ -33,9 +34,6 @@ pub const DIRECTORY: &str = "pg_walker";
 
 /// Bytes read between two barriers.
 const READ_BYTES: usize = 256 << 10;
-
-const O_NOFOLLOW: i32 = 0o400000;
-const O_NONBLOCK: i32 = 0o4000;
 
 /// A plugin's state file, by the plugin's name.
 pub struct StateFile {
@@ -66,7 +64,8 @@ impl StateFile {
     }
 
     /// Write a new state: everything up to the last record delivered. The old
-    /// file stays until the new one is durable. Returns the position.
+    /// file stays until the new one is durable, which nobody waits for here:
+    /// ask what is returned.
     ///
     /// With `upto` ahead of the last record (none was delivered yet) nothing
     /// is written.
@@ -74,13 +73,13 @@ impl StateFile {
         &self,
         upto: Lsn,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    ) -> Result<Option<Lsn>, StateError> {
+    ) -> Result<Option<SealedState>, StateError> {
         if !self.can_save(upto) {
             return Ok(None);
         }
         let mut state = self.begin()?;
         write(&mut state)?;
-        state.finish(upto)
+        state.seal(upto)
     }
 
     /// Whether a state of everything up to `upto` can be proven later: not
@@ -91,7 +90,7 @@ impl StateFile {
 
     /// Begin a new state that is written piece by piece, so that records can
     /// be taken between the pieces. The old file stays until
-    /// [`NewState::finish`].
+    /// [`NewState::seal`] and some time more.
     pub fn begin(&self) -> Result<NewState, StateError> {
         NewState::create(self.with_suffix(".tmp"), self.path.clone())
     }
@@ -103,7 +102,7 @@ impl StateFile {
         // What is no plain file must neither be followed nor waited for.
         let opened = OpenOptions::new()
             .read(true)
-            .custom_flags(O_NOFOLLOW | O_NONBLOCK)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
             .open(&self.path);
         let file = match opened {
             Ok(file) => file,
@@ -145,11 +144,25 @@ pub fn leaving() -> bool {
     unsafe { (&raw const pg_sys::ShutdownRequestPending).read_volatile() != 0 }
 }
 
-/// The redo pointer of the last checkpoint, or restartpoint: the server may let
-/// go of WAL before it, and does not need it after a crash.
+/// So long a worker that leaves waits for the disk. The server's own checkpoint
+/// waits for the same disk, so it answers, as a rule; and WAL of before that
+/// checkpoint may go, so that an older state is of little use.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The redo pointer of the last checkpoint or restartpoint: WAL from here on is
+/// still there, and every page changed since has its image in it. The server
+/// may let go of WAL before it, and does not need it after a crash.
 pub fn redo_pointer() -> Lsn {
-    // SAFETY: reads shared memory under its lock (access/transam/xlog.c).
+    // SAFETY: reads shared memory under its spinlock (access/transam/xlog.c).
     Lsn(unsafe { pg_sys::GetRedoRecPtr() })
+}
+
+/// Whether a checkpoint overtook a state of `saved` that arrived when all WAL
+/// up to `upto` was read: it was that checkpoint, perhaps, that asked for a
+/// state meanwhile. One that was not read yet will ask.
+pub fn overtaken(saved: Lsn, upto: Lsn) -> bool {
+    let redo = redo_pointer();
+    saved < redo && redo <= upto
 }
 
 /// This server.

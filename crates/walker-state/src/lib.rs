@@ -48,12 +48,14 @@ impl StateError {
     }
 }
 
+/// The `errno`s that say that memory or file descriptors were short: ENOMEM,
+/// ENFILE, EMFILE.
+pub const SHORTAGES: [i32; 3] = [12, 23, 24];
+
 /// Whether memory or file descriptors were short.
 pub fn is_shortage(error: &io::Error) -> bool {
-    const ENFILE: i32 = 23;
-    const EMFILE: i32 = 24;
     error.kind() == io::ErrorKind::OutOfMemory
-        || matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
+        || error.raw_os_error().is_some_and(|e| SHORTAGES.contains(&e))
 }
 
 /// Size of the pieces that are read and written.
@@ -103,13 +105,8 @@ impl<W: Write + Seek> Writer<W> {
 
 impl<W> Writer<W> {
     /// Bytes of payload written so far.
-    pub fn len(&self) -> u64 {
+    pub fn written(&self) -> u64 {
         self.len
-    }
-
-    /// Whether nothing was written yet.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
     }
 }
 

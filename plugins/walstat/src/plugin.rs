@@ -8,9 +8,11 @@ use crate::area::NAME;
 use crate::guc;
 use pgrx::prelude::*;
 use std::ffi::CString;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::time::Duration;
-use walker_plugin::state::{SavedState, SealedState, StateError, StateFile, leaving, redo_pointer};
+use walker_plugin::state::{
+    PATIENCE, SavedState, SealedState, StateError, StateFile, leaving, overtaken,
+};
 use walker_plugin::wal::Lsn;
 use walker_plugin::{
     ErrorReport, MAJOR, Plugin, RmgrSet, Services, SharedArea, WalRecord, services,
@@ -25,8 +27,6 @@ const MAX_STATE: u64 = 1 << 30;
 
 /// Somebody waits for counters to be reset: no longer than this for the disk.
 const SHORT: Duration = Duration::from_millis(500);
-/// A worker that leaves waits for the disk so long.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The plugin.
 pub struct WalStat {
@@ -147,10 +147,8 @@ impl Plugin for WalStat {
         if self.reset || self.saved != Some(upto) && (!arrived || leaving) {
             self.save(upto);
         }
-        // A checkpoint may have come meanwhile, and what called us was it.
-        let redo = redo_pointer();
-        let outdated = arrived && redo <= upto && self.saved.is_some_and(|lsn| lsn < redo);
-        if self.sealed.is_some() || outdated {
+        let again = arrived && self.saved.is_some_and(|lsn| overtaken(lsn, upto));
+        if self.sealed.is_some() || again {
             self.services.flush_again();
         }
         self.ledger.publish();
@@ -195,19 +193,14 @@ impl WalStat {
         if self.sealed.is_some() || !self.file.can_save(upto) {
             return;
         }
-        match self.write(upto) {
+        let bytes = self.ledger.save();
+        match self.file.save(upto, |to| to.write_all(&bytes)) {
             Ok(sealed) => {
                 self.reset &= sealed.is_none();
                 self.sealed = sealed;
             }
             Err(why) => self.could_not_write(&why),
         }
-    }
-
-    fn write(&mut self, upto: Lsn) -> Result<Option<SealedState>, StateError> {
-        let mut new = self.file.begin()?;
-        new.write_all(&self.ledger.save())?;
-        new.seal(upto)
     }
 
     /// Look whether the state that is on its way has arrived; wait for it no

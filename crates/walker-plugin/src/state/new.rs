@@ -2,13 +2,12 @@
 
 use super::polite::Polite;
 use super::publish::{SealedState, is_at_work};
-use super::{DIRECTORY, O_NOFOLLOW, StateError, identity};
+use super::{DIRECTORY, StateError, identity};
 use crate::services::services;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use walker_state::{RecordId, Writer};
 use walker_wal::Lsn;
 
@@ -44,20 +43,12 @@ impl NewState {
         Ok(state)
     }
 
-    /// All is written, and contains everything up to `upto`: make it durable
-    /// and put it in the place of the old one, and wait for that. Returns the
-    /// position.
+    /// All is written, and contains everything up to `upto`: have it made
+    /// durable and put in the place of the old one. Nobody waits for that here:
+    /// ask [`SealedState::published`].
     ///
     /// `None`, and the old file stays, if `upto` is not the end of the last
     /// record that was delivered: there is no proof then.
-    pub fn finish(self, upto: Lsn) -> Result<Option<Lsn>, StateError> {
-        match self.seal(upto)? {
-            Some(sealed) => sealed.wait(Duration::MAX).transpose(),
-            None => Ok(None),
-        }
-    }
-
-    /// The same without waiting: ask [`SealedState::published`].
     pub fn seal(mut self, upto: Lsn) -> Result<Option<SealedState>, StateError> {
         let (Some(last), Some(writer)) = (last_record(), self.writer.take()) else {
             return Ok(None);
@@ -73,13 +64,8 @@ impl NewState {
     }
 
     /// Bytes of payload written so far.
-    pub fn len(&self) -> u64 {
-        self.writer.as_ref().map_or(0, Writer::len)
-    }
-
-    /// Whether nothing was written yet.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub fn written(&self) -> u64 {
+        self.writer.as_ref().map_or(0, Writer::written)
     }
 }
 
@@ -131,6 +117,6 @@ fn create(path: &Path) -> io::Result<File> {
         .write(true)
         .create_new(true)
         .mode(mode)
-        .custom_flags(O_NOFOLLOW)
+        .custom_flags(libc::O_NOFOLLOW)
         .open(path)
 }

@@ -9,7 +9,9 @@ use garbagemap_core::Ledger;
 use garbagemap_core::map::MapWriter;
 use std::time::{Duration, Instant};
 use walker_plugin::Services;
-use walker_plugin::state::{NewState, SealedState, StateError, StateFile, redo_pointer};
+use walker_plugin::state::{
+    NewState, PATIENCE, SealedState, StateError, StateFile, overtaken, redo_pointer,
+};
 use walker_plugin::wal::Lsn;
 
 /// How long reading may stand still for a slice.
@@ -20,8 +22,6 @@ const SLICE_BYTES: usize = 256 << 10;
 /// ledger faster than slices write it, there would be no end, and neither to
 /// the file.
 const MOST_TIME: Duration = Duration::from_secs(15);
-/// A worker that leaves waits for the disk so long.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The state file and what is being written of it.
 pub struct Saver {
@@ -93,9 +93,7 @@ impl Saver {
             let lsn = published?;
             self.saved.saved(lsn, *bytes);
             self.sealed = None;
-            let redo = redo_pointer();
-            if !leaving && lsn < redo && redo <= upto {
-                // A checkpoint came meanwhile, and what called us was it.
+            if !leaving && overtaken(lsn, upto) {
                 services.flush_again();
             }
             if !leaving || lsn == upto {
@@ -112,7 +110,7 @@ impl Saver {
         };
         let whole = leaving
             || self.begun.elapsed() >= MOST_TIME
-            || new.len() > 2 * ledger.stats().memory_used.max(SLICE_BYTES as u64);
+            || new.written() > 2 * ledger.stats().memory_used.max(SLICE_BYTES as u64);
         while !ledger.save_slice(&mut new, SLICE_BYTES)? {
             if !whole && started.elapsed() >= SLICE_TIME {
                 services.flush_again();
@@ -121,7 +119,7 @@ impl Saver {
             }
         }
         ledger.finish_save(&mut new)?;
-        let bytes = new.len();
+        let bytes = new.written();
         if let Some(sealed) = new.seal(upto)? {
             self.sealed = Some((sealed, bytes));
             services.flush_again();

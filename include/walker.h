@@ -103,7 +103,8 @@ typedef struct WalkerCallbacks
 
 	/*
 	 * Called between records: at every wake-up of the worker, at least once a
-	 * second, and at least every few hundred records.
+	 * second, and at least every few hundred records, before walker_status and
+	 * walker_wait say that these were applied.
 	 */
 	WalkerPoll_cb poll_cb;
 

@@ -60,5 +60,9 @@ pub fn print(workload: &str, plugins: &str, size: u64) {
         .arg(&data)
         .status();
     assert!(status.is_ok_and(|s| s.success()), "perf report");
-    std::fs::remove_file(&data).expect("perf's data");
+    if std::env::var_os("BENCH_KEEP_PERF").is_some() {
+        eprintln!("perf's data are in {}", data.display());
+    } else {
+        std::fs::remove_file(&data).expect("perf's data");
+    }
 }

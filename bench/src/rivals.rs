@@ -7,6 +7,7 @@ use crate::stats::{ratio, summary};
 use crate::walk::{start, wait_for, walk};
 use crate::workloads;
 use std::fs;
+use walker_tests::poll::env_number;
 use walker_tests::session::{aligned, rows};
 use walker_tests::{Cluster, Mode, Server};
 
@@ -19,7 +20,9 @@ type Costs = Vec<(&'static str, Vec<Cost>)>;
 /// All workloads.
 pub fn measure(rounds: usize, size: u64, to: &mut Report) {
     data::libraries();
-    for workload in &workloads::ALL {
+    let only = std::env::var("BENCH_WORKLOADS").unwrap_or_default();
+    let chosen = |name: &str| only.is_empty() || only.split(',').any(|o| o.trim() == name);
+    for workload in workloads::ALL.iter().filter(|w| chosen(w.name)) {
         let backlog = Backlog::of(workload, size);
         let mut costs = Costs::new();
         for round in 0..rounds {
@@ -41,6 +44,9 @@ fn one_round(backlog: &Backlog, costs: &mut Costs) {
         walk(backlog, "no_callbacks", |_| ()),
     );
     add("walker, garbagemap", walk(backlog, "garbagemap", |_| ()));
+    if env_number("BENCH_SHORT", 0) != 0 {
+        return;
+    }
     let mut stock = None;
     let mut inspect = None;
     let both = walk(backlog, "garbagemap, walstat", |cluster| {

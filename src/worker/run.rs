@@ -131,9 +131,11 @@ impl Worker<'_> {
         self.waiter.saw_wal();
         let before = self.reader.end();
         let end = self.batch(limit);
+        // What plugins show of these records they show now, before anybody is
+        // told that the records were applied.
+        self.plugins.poll(self.reader.end());
         self.publish();
         self.show_state(limit);
-        self.plugins.poll(self.reader.end());
         match end {
             // An interrupt may have come before anything was read.
             BatchEnd::Full | BatchEnd::EndOfWal | BatchEnd::Interrupted => {

@@ -60,7 +60,8 @@ pub trait Plugin: Sized + 'static {
         Ok(())
     }
 
-    /// Called between records; `lsn` is the end of the last one.
+    /// Called between records, every few hundred of them, before anybody is
+    /// told that they were applied; `lsn` is the end of the last one.
     fn poll(&mut self, lsn: Lsn) -> Result<(), Self::Error> {
         let _ = lsn;
         Ok(())

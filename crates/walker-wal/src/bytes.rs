@@ -39,8 +39,9 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The fixed part of a structure, with one look at the length.
     #[inline]
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], WalError> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], WalError> {
         match self.rest.split_first_chunk::<N>() {
             Some((head, tail)) => {
                 self.rest = tail;

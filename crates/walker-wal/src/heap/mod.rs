@@ -85,7 +85,8 @@ impl<'a> XlHeapInsert<'a> {
         let init_page = rec.info() & XLOG_HEAP_INIT_PAGE != 0;
         let block = need_block(rec, 0)?;
         let mut r = Reader::new("xl_heap_insert", rec.main_data());
-        let (offnum, flags) = (r.u16()?, r.u8()?);
+        let [o0, o1, flags] = r.array()?;
+        let offnum = u16::from_le_bytes([o0, o1]);
         r.finish()?;
         let tuple = match block.data {
             Some(data) => Some(LoggedTuple::read(&mut Reader::new("xl_heap_header", data))?),
@@ -125,7 +126,9 @@ impl<'a> XlHeapDelete<'a> {
     pub fn read<R: Record + ?Sized>(rec: &'a R) -> Result<XlHeapDelete<'a>, WalError> {
         let block = need_block(rec, 0)?;
         let mut r = Reader::new("xl_heap_delete", rec.main_data());
-        let (xmax, offnum, infobits_set, flags) = (r.u32()?, r.u16()?, r.u8()?, r.u8()?);
+        let [x0, x1, x2, x3, o0, o1, infobits_set, flags] = r.array()?;
+        let xmax = u32::from_le_bytes([x0, x1, x2, x3]);
+        let offnum = u16::from_le_bytes([o0, o1]);
         let old_tuple = old_tuple(r, flags & XLH_DELETE_CONTAINS_OLD != 0)?;
         Ok(XlHeapDelete {
             block,
@@ -181,9 +184,12 @@ impl<'a> XlHeapUpdate<'a> {
         let new_block = need_block(rec, 0)?;
         let other_old_block = rec.block(1).filter(|b| b.fork == ForkNumber::MAIN);
         let mut r = Reader::new("xl_heap_update", rec.main_data());
-        let (old_xmax, old_offnum, old_infobits_set, flags) =
-            (r.u32()?, r.u16()?, r.u8()?, r.u8()?);
-        let (new_xmax, new_offnum) = (r.u32()?, r.u16()?);
+        let [x0, x1, x2, x3, o0, o1, old_infobits_set, flags, new @ ..]: [u8; 14] = r.array()?;
+        let [n0, n1, n2, n3, f0, f1] = new;
+        let old_xmax = u32::from_le_bytes([x0, x1, x2, x3]);
+        let old_offnum = u16::from_le_bytes([o0, o1]);
+        let new_xmax = u32::from_le_bytes([n0, n1, n2, n3]);
+        let new_offnum = u16::from_le_bytes([f0, f1]);
         let old_tuple = old_tuple(r, flags & XLH_UPDATE_CONTAINS_OLD != 0)?;
 
         let (mut prefix_len, mut suffix_len, mut new_tuple) = (0, 0, None);

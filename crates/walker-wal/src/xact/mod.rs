@@ -154,6 +154,22 @@ pub struct XlXactPrepare<'a> {
     pub origin_timestamp: TimestampTz,
 }
 
+/// The end of a transaction of which nothing but the end is to be told, as
+/// nearly all are: whether it committed. `None` if the record is another one;
+/// then [`decode`] has an answer.
+#[inline]
+pub fn plain_end<R: Record + ?Sized>(rec: &R) -> Option<bool> {
+    const SIZE_OF_XACT_TIME: usize = 8;
+    if rec.main_data().len() != SIZE_OF_XACT_TIME {
+        return None;
+    }
+    match rec.info() & (XLOG_XACT_OPMASK | XLOG_XACT_HAS_INFO) {
+        XLOG_XACT_COMMIT => Some(true),
+        XLOG_XACT_ABORT => Some(false),
+        _ => None,
+    }
+}
+
 /// Decodes a record of resource manager Transaction.
 pub fn decode<R: Record + ?Sized>(major: Major, rec: &R) -> Result<XactRecord<'_>, WalError> {
     use XactRecord::*;

@@ -128,6 +128,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         records += 1;
         last = rec.end_lsn();
+        if records % 512 == 0 {
+            ledger.publish(None);
+        }
         if records % restart == 0 {
             let mut state = Vec::new();
             ledger.save(&mut state)?;
@@ -135,6 +138,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             ledger.load(&mut state.as_slice())?;
         }
     }
+    ledger.publish(None);
     eprintln!("{records} records to {last} in {:?}", begin.elapsed());
     let places = ledger.sink().places.iter();
     for Place {

@@ -9,7 +9,6 @@ use walker_wal::{BlockNumber, Lsn, OffsetNumber, RelFileLocator};
 use crate::Sink;
 use crate::block::{BlockState, Offsets};
 use crate::ledger::{At, Ledger};
-use crate::range::Range;
 
 /// What a record and the ledger promise about the image that came with it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,11 +76,9 @@ impl<S: Sink> Ledger<S> {
         };
         // A status may have been learned from the server before its record
         // came by; that is no difference.
-        let open = range.pending_offsets(b).or(state.pending_offsets());
-        let (dead, items) = (
-            Range::offsets(&range.dead, b),
-            Range::offsets(&range.items, b),
-        );
+        let open = range.pending.offsets(b).or(state.pending_offsets());
+        let both = range.garbage.block(b);
+        let (dead, items) = (both.one, both.other);
         let differ = match expect {
             Expect::Exact => state.dead.xor(dead).or(state.items.xor(items)),
             Expect::Pruned => state.dead.without(dead),

@@ -73,11 +73,56 @@ impl BlockMask {
     }
 }
 
+/// Bits of a position that name the item.
+const ITEM_BITS: u32 = 9;
+const _: () = assert!(MAX_OFFSET as usize <= 1 << ITEM_BITS);
+const _: () = assert!(MAX_RANGE_BLOCKS as usize <= 1 << (u16::BITS - ITEM_BITS));
+
+/// The position of an item in a range: its block's number there and its own,
+/// which begins at 0.
+#[inline]
+pub(crate) fn position_of(b: u8, item: u16) -> u16 {
+    u16::from(b) << ITEM_BITS | item
+}
+
+/// The position of an offset, which is within 1..=[`MAX_OFFSET`].
+#[inline]
+pub(crate) fn position(b: u8, off: OffsetNumber) -> u16 {
+    position_of(b, off - 1)
+}
+
+/// The block of a position.
+#[inline]
+pub(crate) fn block_of(pos: u16) -> u8 {
+    (pos >> ITEM_BITS) as u8
+}
+
+/// The item of a position.
+#[inline]
+pub(crate) fn item_of(pos: u16) -> u16 {
+    pos & ((1 << ITEM_BITS) - 1)
+}
+
 /// Offsets of one block, as bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Offsets([u64; (MAX_OFFSET as usize).div_ceil(64)]);
+pub(crate) struct Offsets([u64; Offsets::WORDS]);
 
 impl Offsets {
+    pub(crate) const WORDS: usize = (MAX_OFFSET as usize).div_ceil(64);
+    /// All there can be.
+    pub(crate) const ALL: Offsets = Offsets([u64::MAX; Offsets::WORDS]);
+
+    /// Item by item from the first one.
+    #[inline]
+    pub(crate) fn words(self) -> [u64; Offsets::WORDS] {
+        self.0
+    }
+
+    #[inline]
+    pub(crate) fn words_mut(&mut self) -> &mut [u64; Offsets::WORDS] {
+        &mut self.0
+    }
+
     /// `offset` is within 1..=[`MAX_OFFSET`].
     #[inline]
     pub(crate) fn insert(&mut self, offset: OffsetNumber) {

@@ -7,10 +7,9 @@
 //! a block, from an image or a base scan, is no event.
 //!
 //! An increment costs an addition; what changed is shown when the caller says
-//! what time it is ([`Ledger::show_counters`]), after some hundred records.
+//! what time it is ([`Ledger::publish`]), after some hundred records.
 
 use serde::{Deserialize, Serialize};
-use walker_wal::RelFileLocator;
 
 use crate::Sink;
 use crate::ledger::Ledger;
@@ -164,14 +163,6 @@ impl<S: Sink> Ledger<S> {
         }
     }
 
-    /// The same, if there is such a relation.
-    #[inline]
-    pub(crate) fn count_in(&mut self, locator: RelFileLocator, what: impl FnOnce(&mut Counters)) {
-        if let Some(idx) = self.rels.find(locator) {
-            self.count(idx, what);
-        }
-    }
-
     /// The counters are to be shown. If there is no memory to remember that,
     /// the next event is tried.
     pub(crate) fn show_counters_of(&mut self, idx: u32) {
@@ -194,9 +185,12 @@ impl<S: Sink> Ledger<S> {
         }
     }
 
-    /// Show what was counted until `now`, in microseconds of any epoch; `None`
-    /// while old WAL is read, which says nothing of the rates of now.
-    pub fn show_counters(&mut self, now: Option<i64>) {
+    /// Show what the records until now have changed: a caller does this after
+    /// some hundred of them, and before anybody may believe that they were
+    /// applied. `now` is the time in microseconds of any epoch; `None` while
+    /// old WAL is read, which says nothing of the rates of now.
+    pub fn publish(&mut self, now: Option<i64>) {
+        self.show_waiting();
         while let Some(idx) = self.counted.pop() {
             let Some(rel) = self.rels.get_mut(idx) else {
                 continue;
@@ -213,6 +207,9 @@ impl<S: Sink> Ledger<S> {
                 );
             }
             if let Some(place) = rel.sink {
+                for (i, bucket) in rel.horizon.take_changed() {
+                    self.sink.publish_bucket(place, i, bucket);
+                }
                 self.sink
                     .publish_counters(place, &counted.counters, &counted.rates);
             }

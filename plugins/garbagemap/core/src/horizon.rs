@@ -14,7 +14,6 @@ use walker_wal::TransactionId;
 
 use crate::Sink;
 use crate::ledger::Ledger;
-use crate::relation::Relation;
 use crate::xact::precedes;
 
 /// Buckets of a relation.
@@ -32,9 +31,6 @@ pub struct HorizonBucket {
     pub count: u32,
 }
 
-/// Buckets that changed, a bit for each.
-type Changed = u16;
-
 /// The buckets of a relation: first the one that may go at once, then from the
 /// oldest to the youngest.
 #[derive(Clone, Default)]
@@ -44,6 +40,8 @@ pub(crate) struct Horizon {
     used: usize,
     /// The first transaction of the youngest bucket.
     young_from: TransactionId,
+    /// Buckets that changed since they were shown, a bit for each.
+    changed: u16,
 }
 
 impl Horizon {
@@ -51,30 +49,48 @@ impl Horizon {
         &self.buckets
     }
 
-    /// `n` more dead tuples, deleted by `xid`; 0 for aborted ones. Which
-    /// buckets changed, a bit for each.
+    /// The buckets that changed since this was asked last, with their numbers.
+    pub(crate) fn take_changed(&mut self) -> impl Iterator<Item = (usize, HorizonBucket)> {
+        let changed = std::mem::take(&mut self.changed);
+        let buckets = self.buckets.iter().copied().enumerate();
+        buckets.filter(move |(i, _)| changed >> i & 1 != 0)
+    }
+
+    /// There are `delta` more dead tuples, by the end of transaction `cause`;
+    /// see [`Horizon::add`].
     #[inline]
-    pub(crate) fn add(&mut self, xid: TransactionId, n: u32) -> Changed {
-        let (place, changed) = match xid {
-            0 => (0, 1),
+    pub(crate) fn changed_by(&mut self, delta: i32, cause: TransactionId) {
+        match u32::try_from(delta) {
+            Ok(n) => self.add(cause, n),
+            Err(_) => self.remove(delta.unsigned_abs()),
+        }
+    }
+
+    /// `n` more dead tuples, deleted by `xid`; 0 for aborted ones.
+    #[inline]
+    fn add(&mut self, xid: TransactionId, n: u32) {
+        let place = match xid {
+            0 => 0,
             _ if self.is_young(xid) => {
-                self.buckets[self.used].xid = xid;
-                (self.used, 1 << self.used)
+                if let Some(bucket) = self.buckets.get_mut(self.used) {
+                    bucket.xid = xid;
+                }
+                self.used
             }
-            // A merge moves them.
-            _ => (self.place_for(xid), Changed::MAX),
+            _ => self.place_for(xid),
         };
         if let Some(bucket) = self.buckets.get_mut(place) {
             bucket.count = bucket.count.saturating_add(n);
+            self.changed |= 1 << place;
         }
-        changed
     }
 
     /// Whether it is the youngest transaction so far, and its tuples go to the
     /// youngest bucket: nearly always.
     fn is_young(&self, xid: TransactionId) -> bool {
+        let youngest = self.buckets.get(self.used);
         self.used > 0
-            && !precedes(xid, self.buckets[self.used].xid)
+            && youngest.is_some_and(|bucket| !precedes(xid, bucket.xid))
             && xid.wrapping_sub(self.young_from) < YOUNG_SPAN
     }
 
@@ -117,13 +133,13 @@ impl Horizon {
             .count
             .saturating_add(self.buckets[at].count);
         self.buckets.copy_within(at + 1.., at);
+        self.changed = u16::MAX;
         self.buckets[HORIZON_BUCKETS - 1] = HorizonBucket::default();
         self.used -= 1;
     }
 
-    /// `n` dead tuples are gone. Which buckets changed.
-    pub(crate) fn remove(&mut self, mut n: u32) -> Changed {
-        let mut changed = 0;
+    /// `n` dead tuples are gone.
+    fn remove(&mut self, mut n: u32) {
         for (i, bucket) in self.buckets.iter_mut().enumerate() {
             if n == 0 {
                 break;
@@ -131,13 +147,12 @@ impl Horizon {
             let taken = bucket.count.min(n);
             bucket.count -= taken;
             n -= taken;
-            changed |= Changed::from(taken > 0) << i;
+            self.changed |= u16::from(taken > 0) << i;
         }
         let empty = self.buckets.iter().take(self.used + 1).skip(1);
         if empty.clone().all(|b| b.count == 0) {
             self.used = 0;
         }
-        changed
     }
 }
 
@@ -164,31 +179,9 @@ impl<S: Sink> Ledger<S> {
         if delta != 0
             && let Some(rel) = self.rels.get_mut(idx)
         {
-            rel.age_garbage(delta, cause.unwrap_or(youngest), &mut self.sink);
-        }
-    }
-}
-
-impl<R: Copy> Relation<R> {
-    /// The number of its dead tuples changed, by the end of transaction
-    /// `cause`; see [`Horizon::add`].
-    #[inline]
-    pub(crate) fn age_garbage<S: Sink<Rel = R>>(
-        &mut self,
-        delta: i32,
-        cause: TransactionId,
-        sink: &mut S,
-    ) {
-        let mut changed = match u32::try_from(delta) {
-            Ok(n) => self.horizon.add(cause, n),
-            Err(_) => self.horizon.remove(delta.unsigned_abs()),
-        };
-        let Some(place) = self.sink else { return };
-        while changed != 0 {
-            let i = changed.trailing_zeros() as usize;
-            changed &= changed - 1;
-            if let Some(bucket) = self.horizon.buckets().get(i) {
-                sink.publish_bucket(place, i, *bucket);
+            rel.horizon.changed_by(delta, cause.unwrap_or(youngest));
+            if !rel.counted.waiting {
+                self.show_counters_of(idx);
             }
         }
     }

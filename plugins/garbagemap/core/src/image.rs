@@ -9,7 +9,7 @@ use walker_wal::{HeapPage, LinePointer, OffsetNumber, TransactionId, WalError};
 
 use crate::Sink;
 use crate::audit::Expect;
-use crate::block::{BlockState, Event, MAX_OFFSET};
+use crate::block::{BlockState, Event, MAX_OFFSET, position};
 use crate::ended::{Ended, Multixacts};
 use crate::ledger::{At, Ledger};
 use crate::mem::NoMemory;
@@ -110,13 +110,12 @@ impl Facts<'_> {
         }
         // Lockers come and go without changing who deleted the tuple.
         if let Some((range, b)) = self.prior {
-            let pos = crate::range::position(b, off);
-            if range.dead.contains(pos) {
+            let pos = position(b, off);
+            if range.garbage.contains_one(pos) {
                 return Some((0, XidStatus::Committed));
             }
-            let deleter = range.pending.iter().rev().find(|g| g.del.contains(pos));
-            return Some(match deleter {
-                Some(group) => (group.xid, XidStatus::InProgress),
+            return Some(match range.pending.deleter(pos) {
+                Some(xid) => (xid, XidStatus::InProgress),
                 None => (0, XidStatus::Aborted),
             });
         }

@@ -3,9 +3,9 @@
 //!
 //! A change goes to a block only while the block is known. Each operation
 //! ends in [`Ledger::try_change`], which notes new undecided events with their
-//! transaction and publishes the range's counters. If memory for a change
-//! cannot be had, the relation is degraded: it is unknown from then on, and
-//! never wrong.
+//! transaction, and the range among those that are to be shown
+//! ([`Ledger::publish`]). If memory for a change cannot be had, the relation
+//! is degraded: it is unknown from then on, and never wrong.
 
 use walker_wal::{BlockNumber, Lsn, RelFileLocator, TransactionId};
 
@@ -17,7 +17,7 @@ use crate::ended::{Ended, Multixacts};
 use crate::mem::{Mem, NoMemory};
 use crate::range::{Effect, Range};
 use crate::relation::{Geometry, Relations};
-use crate::shown::{Totals, show};
+use crate::shown::Totals;
 use crate::state::Saving;
 use crate::xact::{Touch, Transactions};
 use crate::{Config, Sink, Stats};
@@ -59,6 +59,8 @@ pub struct Ledger<S: Sink> {
     pub(crate) saving: Saving,
     /// Why dead tuples come and go just now.
     pub(crate) why: Why,
+    /// Ranges that are to be shown.
+    pub(crate) waiting: Vec<(u32, u32)>,
     /// Relations whose counters are to be shown.
     pub(crate) counted: Vec<u32>,
 }
@@ -85,6 +87,7 @@ impl<S: Sink> Ledger<S> {
             youngest: 0,
             saving: Saving::default(),
             why: Why::Learned,
+            waiting: Vec::new(),
             counted: Vec::new(),
         }
     }
@@ -106,33 +109,31 @@ impl<S: Sink> Ledger<S> {
         &mut self.sink
     }
 
-    /// Change a block, if it is known. Whether it is.
+    /// Change a block, if it is known. The relation, if it has a place here.
     #[inline]
     pub(crate) fn delta(
         &mut self,
         at: At,
         xid: TransactionId,
         change: impl FnOnce(&mut Range, u8, &mut Mem) -> Result<Effect, NoMemory>,
-    ) -> bool {
-        match self.rels.find(at.locator) {
-            Some(idx) => self.change(idx, at, xid, false, change),
-            None => false,
-        }
+    ) -> Option<u32> {
+        let idx = self.rels.find(at.locator)?;
+        self.change(idx, at, xid, false, change);
+        Some(idx)
     }
 
     /// Change a block in a way that makes it known, or may make it unknown.
     pub(crate) fn learn(
         &mut self,
         at: At,
-        xid: TransactionId,
         change: impl FnOnce(&mut Range, u8, &mut Mem) -> Result<Effect, NoMemory>,
-    ) -> bool {
-        match self.open(at.locator) {
-            Some(idx) => self.change(idx, at, xid, true, change),
-            None => false,
+    ) {
+        if let Some(idx) = self.open(at.locator) {
+            self.change(idx, at, 0, true, change);
         }
     }
 
+    /// Change a block. Whether it was known, or is to be.
     #[inline]
     pub(crate) fn change(
         &mut self,
@@ -152,8 +153,8 @@ impl<S: Sink> Ledger<S> {
             })
     }
 
-    /// Make the change, note a new undecided transaction, publish: with one
-    /// look-up of the range.
+    /// Make the change and note a new undecided transaction, with one look-up
+    /// of the range.
     #[inline]
     fn try_change(
         &mut self,
@@ -167,7 +168,6 @@ impl<S: Sink> Ledger<S> {
         let Some(rel) = self.rels.get_mut(idx) else {
             return Ok(false);
         };
-        let place = rel.sink;
         let range = match rel.ranges.get_mut(rangeno) {
             Some(range) => range,
             None => match rel.make_range(self.geo, at.blkno, to_be_known, &mut self.mem)? {
@@ -180,15 +180,15 @@ impl<S: Sink> Ledger<S> {
         }
         self.saving.changed(range, idx, rangeno);
         let effect = change(range, b, &mut self.mem)?;
-        if effect.new_group {
+        let delta = range.age();
+        let wait = !std::mem::replace(&mut range.waiting, true);
+        if effect.new_touch {
             let touch = Touch { rel: idx, rangeno };
             self.txs.touch(xid, touch, &mut self.mem)?;
         }
         self.stats.contradictions += u64::from(effect.contradiction);
-        let (shown, delta) = show(range, rangeno, place, &mut self.sink, &mut self.totals);
-        if !shown {
-            rel.unpublished = true;
-            self.unpublished = true;
+        if wait {
+            self.to_be_shown(idx, rangeno);
         }
         if delta != 0 {
             self.age_garbage(idx, delta, None);
@@ -241,24 +241,6 @@ impl<S: Sink> Ledger<S> {
     ) -> Result<(), NoMemory> {
         let touch = Touch { rel: idx, rangeno };
         self.txs.touch(xid, touch, &mut self.mem)
-    }
-
-    /// Publish a range's counters if they changed, for no reason in
-    /// particular.
-    pub(crate) fn show(&mut self, idx: u32, rangeno: u32) {
-        let Some(rel) = self.rels.get_mut(idx) else {
-            return;
-        };
-        let place = rel.sink;
-        let Some(range) = rel.ranges.get_mut(rangeno) else {
-            return;
-        };
-        let (shown, delta) = show(range, rangeno, place, &mut self.sink, &mut self.totals);
-        if !shown {
-            rel.unpublished = true;
-            self.unpublished = true;
-        }
-        self.age_garbage(idx, delta, None);
     }
 
     /// Drop what is known of a relation: it becomes known again by images,

@@ -22,12 +22,6 @@ impl From<std::collections::TryReserveError> for NoMemory {
     }
 }
 
-impl From<smallvec::CollectionAllocErr> for NoMemory {
-    fn from(_: smallvec::CollectionAllocErr) -> Self {
-        NoMemory
-    }
-}
-
 /// The map type of the ledger: keys are numbers the server handed out, and a
 /// DoS by collisions would need control over relfilenodes.
 pub(crate) type Map<K, V> = HashMap<K, V, FxBuildHasher>;
@@ -45,6 +39,11 @@ pub(crate) struct Mem {
 }
 
 impl Mem {
+    /// So much was in use before.
+    pub(crate) fn of(used: usize) -> Self {
+        Mem { used }
+    }
+
     pub(crate) fn used(&self) -> usize {
         self.used
     }

@@ -87,7 +87,7 @@ impl<S: Sink> Ledger<S> {
             |xid, touch| {
                 rels.get(touch.rel)
                     .and_then(|rel| rel.ranges.get(touch.rangeno))
-                    .is_some_and(|range| range.find_group(xid).is_ok())
+                    .is_some_and(|range| range.pending.has(xid))
             },
             &mut self.mem,
         );
@@ -111,6 +111,7 @@ impl<S: Sink> Ledger<S> {
 
     /// Show all of a relation anew. False if the sink has no room for it.
     pub(crate) fn publish_relation(&mut self, idx: u32) -> bool {
+        self.show_waiting();
         let Some(rel) = self.rels.get_mut(idx) else {
             return true;
         };

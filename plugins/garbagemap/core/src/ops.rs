@@ -14,39 +14,55 @@ use crate::range::Effect;
 impl<S: Sink> Ledger<S> {
     /// The page was initialised.
     pub(crate) fn init_page(&mut self, at: At) {
-        self.learn(at, 0, |range, b, mem| {
+        self.learn(at, |range, b, mem| {
             range.init_block(b, mem);
             Ok(Effect::default())
         });
     }
 
-    /// A tuple was inserted; without an xid, frozen.
-    pub(crate) fn insert(&mut self, at: At, off: OffsetNumber, xid: Option<TransactionId>) {
+    /// A tuple was inserted; without an xid, frozen. The relation, if it has a
+    /// place here.
+    #[inline]
+    pub(crate) fn insert(
+        &mut self,
+        at: At,
+        off: OffsetNumber,
+        xid: Option<TransactionId>,
+    ) -> Option<u32> {
         self.delta(at, xid.unwrap_or(0), |range, b, mem| {
             range.insert(b, off, xid, mem)
-        });
+        })
     }
 
-    /// A tuple was deleted, or updated to another page.
-    pub(crate) fn delete(&mut self, at: At, off: OffsetNumber, xid: TransactionId, how: Event) {
+    /// A tuple was deleted, or updated to another page. The relation, if it
+    /// has a place here.
+    #[inline]
+    pub(crate) fn delete(
+        &mut self,
+        at: At,
+        off: OffsetNumber,
+        xid: TransactionId,
+        how: Event,
+    ) -> Option<u32> {
         self.delta(at, xid, |range, b, mem| {
-            let new_group = range.add_event(b, off, xid, how, mem)?;
+            let new_touch = range.delete(b, off, xid, how, mem)?;
             Ok(Effect {
-                new_group,
+                new_touch,
                 contradiction: false,
             })
-        });
+        })
     }
 
     /// A speculative insertion was taken back: the tuple is dead, whatever the
     /// transaction does.
-    pub(crate) fn super_delete(&mut self, at: At, off: OffsetNumber) {
+    pub(crate) fn super_delete(&mut self, at: At, off: OffsetNumber) -> Option<u32> {
         self.why = Why::TakenBack;
-        self.delta(at, 0, |range, b, mem| {
+        let rel = self.delta(at, 0, |range, b, mem| {
             range.kill(b, off, mem)?;
             Ok(Effect::default())
         });
         self.why = Why::Learned;
+        rel
     }
 
     /// A tuple was locked, and its xmax now names lockers only.
@@ -57,17 +73,18 @@ impl<S: Sink> Ledger<S> {
         });
     }
 
-    /// A tuple was updated on its page.
+    /// A tuple was updated on its page. The relation, if it has a place here.
+    #[inline]
     pub(crate) fn update(
         &mut self,
         at: At,
         old_off: OffsetNumber,
         new_off: OffsetNumber,
         xid: TransactionId,
-    ) {
+    ) -> Option<u32> {
         self.delta(at, xid, |range, b, mem| {
             range.update(b, (old_off, new_off), xid, mem)
-        });
+        })
     }
 
     /// The page was pruned: items are now redirects, `LP_DEAD`, `LP_UNUSED`.
@@ -90,7 +107,7 @@ impl<S: Sink> Ledger<S> {
             sets_page_lsn: false,
             ..at
         };
-        self.learn(at, 0, |range, b, mem| Ok(range.set_visible(b, mem)));
+        self.learn(at, |range, b, mem| Ok(range.set_visible(b, mem)));
     }
 
     /// The block's state is not known any more.
@@ -104,7 +121,7 @@ impl<S: Sink> Ledger<S> {
         };
         let covered = rel.known_from.is_some_and(|from| at.blkno >= from);
         if covered || rel.ranges.get(rangeno).is_some() {
-            self.learn(at, 0, |range, b, mem| {
+            self.learn(at, |range, b, mem| {
                 range.forget_block(b, mem);
                 Ok(Effect::default())
             });

@@ -1,43 +1,52 @@
 //! The state of one block range.
 //!
 //! Invariants: a block that is neither known nor held by a base scan has no
-//! position in any set and a count of 0; `pending` is sorted by xid, one group
-//! per xid; `garbage_blocks` is the number of blocks with a position in
-//! `dead`. A position in `dead` or in a pending set is an `LP_NORMAL` item, a
-//! position in `items` an `LP_DEAD` one.
+//! position in any set and a count of 0. A [`DEAD`] position and one in
+//! `pending` is an `LP_NORMAL` item, an [`ITEM`] is `LP_DEAD`.
 
 mod pending;
 
 use walker_wal::{OffsetNumber, TransactionId};
 
-use crate::RangeCounts;
-use crate::block::{BlockMask, BlockState, Event, MAX_OFFSET, Offsets};
+use crate::block::{BlockMask, BlockState, Event, Offsets, block_of, position};
 use crate::mem::{Mem, NoMemory};
 use crate::normal::Normal;
-use crate::posset::PosSet;
+use crate::sets::{Both, Sets, Which};
 use crate::shown::Shown;
-pub(crate) use pending::Group;
-use pending::pending_bytes;
+use crate::xact::Outcome;
+use crate::{MAX_RANGE_BLOCKS, RangeCounts};
+pub(crate) use pending::{DELETED, Group, INSERTED, Pending};
 
+/// In a range's garbage: dead tuples, and `LP_DEAD` items.
+pub(crate) const DEAD: Which = Which::One;
+pub(crate) const ITEM: Which = Which::Other;
+
+/// See the module's documentation. What every change looks at comes first, for
+/// a range is seldom in the processor's cache.
 #[derive(Default)]
+#[repr(C)]
 pub(crate) struct Range {
     pub(crate) known: BlockMask,
-    pub(crate) dead: PosSet,
-    pub(crate) items: PosSet,
-    pub(crate) pending: Vec<Group>,
-    pub(crate) normal: Normal,
-    garbage_blocks: u8,
-    /// What it showed last.
-    pub(crate) shown: Shown,
     /// The save it was written in, as it is now.
     pub(crate) saved: u32,
+    /// Dead tuples that are counted with the relation's garbage.
+    pub(crate) aged: u16,
+    /// It waits to be shown.
+    pub(crate) waiting: bool,
+    pub(crate) pending: Pending,
+    /// [`DEAD`] tuples and [`ITEM`]s.
+    pub(crate) garbage: Sets,
+    pub(crate) normal: Normal,
+    /// What it showed last.
+    pub(crate) shown: Shown,
 }
 
 /// What a change found out besides.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Effect {
-    /// The transaction has a new group here and must remember this range.
-    pub new_group: bool,
+    /// The transaction has something undecided here for the first time, and
+    /// must remember this range.
+    pub new_touch: bool,
     /// The state before contradicts the record.
     pub contradiction: bool,
 }
@@ -54,33 +63,20 @@ impl Range {
 
     /// What the range costs beyond its own size.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.dead.heap_bytes()
-            + self.items.heap_bytes()
-            + self.normal.heap_bytes()
-            + self.pending.iter().map(Group::heap_bytes).sum::<usize>()
-            + pending_bytes(&self.pending)
+        self.garbage.heap_bytes() + self.normal.heap_bytes() + self.pending.heap_bytes()
     }
 
-    /// A copy that was not shown yet.
+    /// A copy that was not shown or counted yet.
     pub(crate) fn try_clone(&self, mem: &mut Mem) -> Result<Range, NoMemory> {
-        let mut pending = Vec::new();
-        pending.try_reserve_exact(self.pending.len())?;
-        for group in &self.pending {
-            let (ins, del) = (group.ins.try_clone()?, group.del.try_clone()?);
-            pending.push(Group { ins, del, ..*group });
-        }
-        let copy = Range {
+        let normal = self.normal.try_clone()?;
+        mem.grew(normal.heap_bytes());
+        Ok(Range {
             known: self.known,
-            dead: self.dead.try_clone()?,
-            items: self.items.try_clone()?,
-            pending,
-            normal: self.normal.try_clone()?,
-            garbage_blocks: self.garbage_blocks,
-            shown: Shown::default(),
-            saved: 0,
-        };
-        mem.grew(copy.heap_bytes());
-        Ok(copy)
+            garbage: self.garbage.try_clone(mem)?,
+            pending: self.pending.try_clone(mem)?,
+            normal,
+            ..Range::default()
+        })
     }
 
     #[inline]
@@ -88,17 +84,25 @@ impl Range {
         self.known.get(b)
     }
 
-    #[inline]
     pub(crate) fn shows(&self) -> (RangeCounts, Shown) {
-        let dead = self.dead.len();
+        let dead = self.garbage.len(DEAD);
         let counts = RangeCounts {
             dead,
-            items: self.items.len(),
+            items: self.garbage.len(ITEM),
             tuples: self.normal.total().and_then(|n| n.checked_sub(dead)),
             first_unknown: self.known.first_clear(),
         };
-        let shown = Shown::new(counts, self.known.count(), self.garbage_blocks);
+        let shown = Shown::new(counts, self.known.count(), self.garbage.blocks());
         (counts, shown)
+    }
+
+    /// How many more dead tuples there are than were counted, which they are
+    /// from now on.
+    #[inline]
+    pub(crate) fn age(&mut self) -> i32 {
+        let dead = self.garbage.len(DEAD);
+        let before = std::mem::replace(&mut self.aged, dead);
+        i32::from(dead) - i32::from(before)
     }
 
     /// The page was (re-)initialised: known, and empty.
@@ -118,8 +122,7 @@ impl Range {
     /// The block was found all-visible: it holds no garbage, how much else is
     /// not said.
     pub(crate) fn set_visible(&mut self, b: u8, mem: &mut Mem) -> Effect {
-        let (lo, hi) = span(b);
-        let contradiction = self.dead.any_in(lo, hi) || self.items.any_in(lo, hi);
+        let contradiction = self.garbage.block(b) != Both::default();
         let count = self
             .normal
             .get(b)
@@ -129,12 +132,13 @@ impl Range {
         self.normal.set(b, count);
         Effect {
             contradiction,
-            new_group: false,
+            new_touch: false,
         }
     }
 
     /// A tuple was put at a free offset, by a running transaction unless it
     /// was inserted frozen.
+    #[inline]
     pub(crate) fn insert(
         &mut self,
         b: u8,
@@ -143,19 +147,33 @@ impl Range {
         mem: &mut Mem,
     ) -> Result<Effect, NoMemory> {
         let pos = position(b, off);
-        self.remove_pending(pos, mem);
         let contradiction = self.free(b, pos, mem);
+        let new_touch = match xid {
+            Some(xid) => self.pending.add(xid, Some(pos), None, mem)?,
+            None => false,
+        };
         Ok(Effect {
-            new_group: match xid {
-                Some(xid) => self.add_event(b, off, xid, Event::Insert, mem)?,
-                None => false,
-            },
+            new_touch,
             contradiction,
         })
     }
 
+    /// A transaction deletes a tuple. True if this is the first of it here.
+    #[inline]
+    pub(crate) fn delete(
+        &mut self,
+        b: u8,
+        off: OffsetNumber,
+        xid: TransactionId,
+        how: Event,
+        mem: &mut Mem,
+    ) -> Result<bool, NoMemory> {
+        self.pending
+            .add(xid, None, Some((position(b, off), how)), mem)
+    }
+
     /// A tuple was updated on its page: deleted at one offset and inserted at
-    /// another, by one transaction, whose group is looked up once.
+    /// another.
     #[inline]
     pub(crate) fn update(
         &mut self,
@@ -164,28 +182,40 @@ impl Range {
         xid: TransactionId,
         mem: &mut Mem,
     ) -> Result<Effect, NoMemory> {
-        let (at, new_group) = self.group_of(xid, mem)?;
         let (old, new) = (position(b, old_off), position(b, new_off));
-        self.pending[at].add(old, Event::Update, mem)?;
-        // A group that is new, and the only one, has nothing but `old`.
-        let nothing_else = new_group && self.pending.len() == 1 && new != old;
-        if !nothing_else {
-            self.remove_pending(new, mem);
-        }
         let contradiction = self.free(b, new, mem);
-        self.pending[at].add(new, Event::Insert, mem)?;
+        let del = Some((old, Event::Update)).filter(|_| old != new);
+        let new_touch = self.pending.add(xid, Some(new), del, mem)?;
         Ok(Effect {
-            new_group,
+            new_touch,
             contradiction,
         })
     }
 
+    /// An event that a page shows. True if it is the first of its transaction
+    /// here.
+    pub(crate) fn add_event(
+        &mut self,
+        b: u8,
+        off: OffsetNumber,
+        xid: TransactionId,
+        event: Event,
+        mem: &mut Mem,
+    ) -> Result<bool, NoMemory> {
+        match event {
+            Event::Insert => self.pending.add(xid, Some(position(b, off)), None, mem),
+            Event::Delete | Event::Update => self.delete(b, off, xid, event, mem),
+        }
+    }
+
     /// A tuple comes to this position, which cannot have held one. Whether it
-    /// did, for all we know. Undecided events are the caller's to remove.
+    /// did, for all we know.
     #[inline]
     fn free(&mut self, b: u8, pos: u16, mem: &mut Mem) -> bool {
-        let was_dead = self.remove_dead(pos, mem);
-        let was_item = take(&mut self.items, pos, mem);
+        if !self.pending.is_empty() {
+            self.pending.forget(pos, mem);
+        }
+        let (was_dead, was_item) = self.garbage.remove(pos, mem);
         if was_dead {
             self.normal.set(b, None);
         } else {
@@ -198,8 +228,16 @@ impl Range {
     /// speculative insertion).
     pub(crate) fn kill(&mut self, b: u8, off: OffsetNumber, mem: &mut Mem) -> Result<(), NoMemory> {
         let pos = position(b, off);
-        self.remove_pending(pos, mem);
-        self.insert_dead(pos, mem)
+        self.pending.forget(pos, mem);
+        self.garbage.insert(DEAD, pos, mem)
+    }
+
+    /// The tuple was locked in a way that shows that nobody deletes it: an
+    /// updater it had must have aborted.
+    pub(crate) fn clear_deleters(&mut self, b: u8, off: OffsetNumber, mem: &mut Mem) {
+        if !self.pending.is_empty() {
+            self.pending.forget_deletion(position(b, off), mem);
+        }
     }
 
     /// Items became redirects, `LP_DEAD`, `LP_UNUSED`.
@@ -207,6 +245,7 @@ impl Range {
     /// Only dead tuples are pruned, so an item was `LP_NORMAL` exactly if it
     /// counts as dead, or as undecided where a transaction ended without a
     /// record of it.
+    #[inline]
     pub(crate) fn prune(
         &mut self,
         b: u8,
@@ -215,24 +254,21 @@ impl Range {
         nowunused: Offsets,
         mem: &mut Mem,
     ) -> Result<(), NoMemory> {
-        let (lo, hi) = span(b);
-        let gone = redirected.or(nowdead).or(nowunused);
-        let mut tuples = with(&mut self.dead, mem, |set| set.remove_offsets(lo, gone));
-        if !tuples.is_empty() && !self.dead.any_in(lo, hi) {
-            self.garbage_blocks -= 1;
+        let gone = Both {
+            one: redirected.or(nowdead).or(nowunused),
+            other: nowunused,
+        };
+        let mut tuples = self.garbage.take(b, gone, mem).one;
+        if !self.pending.is_empty() {
+            tuples = tuples.or(self.pending.remove_offsets(b, gone.one, mem));
         }
-        for group in &mut self.pending {
-            for set in [&mut group.ins, &mut group.del] {
-                tuples = tuples.or(with(set, mem, |set| set.remove_offsets(lo, gone)));
-            }
+        if !tuples.is_empty() {
+            self.normal.subtract(b, tuples.count());
         }
-        self.normal.subtract(b, tuples.count());
-        with(&mut self.items, mem, |set| {
-            set.remove_offsets(lo, nowunused);
-            nowdead
-                .iter()
-                .try_for_each(|off| set.insert(lo + off - 1).map(drop))
-        })
+        match nowdead.is_empty() {
+            true => Ok(()),
+            false => self.garbage.insert_offsets(ITEM, b, nowdead, mem),
+        }
     }
 
     /// Take over what a page shows. Its pending events are the caller's to
@@ -243,41 +279,115 @@ impl Range {
         state: &BlockState,
         mem: &mut Mem,
     ) -> Result<(), NoMemory> {
-        self.clear_block(b, mem);
+        self.pending.clear_block(b, mem);
         self.normal.set(b, Some(state.normal));
-        for off in state.items.iter() {
-            with(&mut self.items, mem, |set| set.insert(position(b, off)))?;
+        let both = Both {
+            one: state.dead,
+            other: state.items,
+        };
+        self.garbage.set_block(b, both, mem)
+    }
+
+    /// A transaction has ended; how many of its deletions were updates. After
+    /// an error the range is not to be used.
+    #[inline]
+    pub(crate) fn resolve(
+        &mut self,
+        xid: TransactionId,
+        outcome: Outcome,
+        mem: &mut Mem,
+    ) -> Result<u16, NoMemory> {
+        if outcome == Outcome::Unknown {
+            return self.give_up(xid, mem);
         }
-        state
-            .dead
-            .iter()
-            .try_for_each(|off| self.insert_dead(position(b, off), mem))
+        let (pending, garbage) = (&mut self.pending, &mut self.garbage);
+        let (mut updated, mut result) = (0u16, Ok(()));
+        let group = pending.take(
+            xid,
+            |change, mem| {
+                let now_dead = match outcome {
+                    Outcome::Committed => change.deleted(),
+                    _ => change.inserted(),
+                };
+                if let Some(pos) = now_dead
+                    && let Err(e) = garbage.insert(DEAD, pos, mem)
+                {
+                    result = Err(e);
+                }
+                updated += u16::from(change.updated);
+            },
+            mem,
+        );
+        result?;
+        if let Some(group) = group {
+            updated = updated.saturating_add(group.updated);
+            self.resolve_group(group, outcome, mem)?;
+        }
+        Ok(updated)
     }
 
-    /// The offsets of a block in a set.
-    pub(crate) fn offsets(set: &PosSet, b: u8) -> Offsets {
-        let (lo, hi) = span(b);
-        let mut offsets = Offsets::default();
-        set.iter_range(lo, hi)
-            .for_each(|pos| offsets.insert(pos - lo + 1));
-        offsets
+    #[inline(never)]
+    fn resolve_group(
+        &mut self,
+        group: Group,
+        outcome: Outcome,
+        mem: &mut Mem,
+    ) -> Result<(), NoMemory> {
+        mem.shrank(group.sets.heap_bytes());
+        let now_dead = match outcome {
+            Outcome::Committed => DELETED,
+            _ => INSERTED,
+        };
+        group
+            .sets
+            .by_block(now_dead)
+            .try_for_each(|(b, offsets)| self.garbage.insert_offsets(DEAD, b, offsets, mem))
     }
 
-    fn recount_garbage_blocks(&mut self) {
-        let (mut blocks, mut behind) = (0, 0);
-        for pos in self.dead.iter() {
-            if pos >= behind {
-                blocks += 1;
-                behind = (pos / MAX_OFFSET + 1) * MAX_OFFSET;
+    /// Nobody knows what became of the transaction, so its blocks are unknown.
+    #[cold]
+    fn give_up(&mut self, xid: TransactionId, mem: &mut Mem) -> Result<u16, NoMemory> {
+        let mut blocks = [false; MAX_RANGE_BLOCKS as usize];
+        let mut concerns = |b: u8| {
+            if let Some(block) = blocks.get_mut(usize::from(b)) {
+                *block = true;
             }
+        };
+        let group = self.pending.take(
+            xid,
+            |change, _| change.positions().map(block_of).for_each(&mut concerns),
+            mem,
+        );
+        if let Some(group) = group {
+            let both = [DELETED, INSERTED].into_iter();
+            let both = both.flat_map(|which| group.sets.by_block(which));
+            both.for_each(|(b, _)| concerns(b));
+            mem.shrank(group.sets.heap_bytes());
         }
-        self.garbage_blocks = blocks;
+        for (b, _) in (0..).zip(blocks).filter(|(_, concerned)| *concerned) {
+            self.forget_block(b, mem);
+        }
+        Ok(0)
+    }
+
+    /// Add a group that was loaded, as far as its blocks are known. False if
+    /// there is something of its transaction.
+    pub(crate) fn add_group(
+        &mut self,
+        mut group: Group,
+        blocks: u8,
+        mem: &mut Mem,
+    ) -> Result<bool, NoMemory> {
+        let mut own = Mem::of(group.sets.heap_bytes());
+        for b in (0..blocks).filter(|&b| !self.known.get(b)) {
+            group.sets.clear_block(b, &mut own);
+        }
+        self.pending.add_group(group, mem)
     }
 
     /// Make what was loaded obey the invariants: nothing is held of blocks
     /// that are not known.
     pub(crate) fn forget_unknown(&mut self, blocks: u8, mem: &mut Mem) {
-        self.recount_garbage_blocks();
         let known = self.known;
         for b in (0..blocks).filter(|&b| !known.get(b)) {
             self.forget_block(b, mem);
@@ -285,60 +395,9 @@ impl Range {
     }
 
     fn clear_block(&mut self, b: u8, mem: &mut Mem) {
-        let (lo, hi) = span(b);
-        if with(&mut self.dead, mem, |set| set.clear_range(lo, hi)) > 0 {
-            self.garbage_blocks -= 1;
-        }
-        with(&mut self.items, mem, |set| set.clear_range(lo, hi));
-        for group in &mut self.pending {
-            with(&mut group.ins, mem, |set| set.clear_range(lo, hi));
-            with(&mut group.del, mem, |set| set.clear_range(lo, hi));
-        }
+        self.garbage.clear_block(b, mem);
+        self.pending.clear_block(b, mem);
     }
-
-    #[inline]
-    fn insert_dead(&mut self, pos: u16, mem: &mut Mem) -> Result<(), NoMemory> {
-        let (lo, hi) = span((pos / MAX_OFFSET) as u8);
-        let (new, alone) = with(&mut self.dead, mem, |set| set.insert_in(pos, lo, hi))?;
-        self.garbage_blocks += u8::from(new && alone);
-        Ok(())
-    }
-
-    #[inline]
-    fn remove_dead(&mut self, pos: u16, mem: &mut Mem) -> bool {
-        let removed = take(&mut self.dead, pos, mem);
-        if removed {
-            let (lo, hi) = span((pos / MAX_OFFSET) as u8);
-            self.garbage_blocks -= u8::from(!self.dead.any_in(lo, hi));
-        }
-        removed
-    }
-}
-
-/// The position of an offset. The offset is within 1..=[`MAX_OFFSET`].
-#[inline]
-pub(crate) fn position(b: u8, off: OffsetNumber) -> u16 {
-    u16::from(b) * MAX_OFFSET + off - 1
-}
-
-/// The positions of a block.
-fn span(b: u8) -> (u16, u16) {
-    (position(b, 1), position(b, 1) + MAX_OFFSET)
-}
-
-/// Change a set and account for the memory.
-#[inline]
-fn with<R>(set: &mut PosSet, mem: &mut Mem, change: impl FnOnce(&mut PosSet) -> R) -> R {
-    let before = set.heap_bytes();
-    let result = change(set);
-    mem.changed(before, set.heap_bytes());
-    result
-}
-
-/// Take a position out of a set it is seldom in.
-#[inline]
-fn take(set: &mut PosSet, pos: u16, mem: &mut Mem) -> bool {
-    set.contains(pos) && with(set, mem, |set| set.remove(pos))
 }
 
 #[cfg(test)]

@@ -4,21 +4,23 @@ use walker_wal::TransactionId;
 
 use crate::Sink;
 use crate::ledger::Ledger;
-use crate::shown::show;
 use crate::xact::{Oracle, Outcome, Touch, precedes};
 
 impl<S: Sink> Ledger<S> {
     /// A transaction and its children have ended, says the WAL.
     pub(crate) fn finish(&mut self, xids: impl Iterator<Item = TransactionId>, committed: bool) {
-        let outcome = if committed {
-            Outcome::Committed
-        } else {
-            Outcome::Aborted
+        xids.for_each(|xid| self.finish_one(xid, committed));
+    }
+
+    /// A transaction has ended, says the WAL.
+    #[inline]
+    pub(crate) fn finish_one(&mut self, xid: TransactionId, committed: bool) {
+        self.ended.record(xid, committed);
+        let outcome = match committed {
+            true => Outcome::Committed,
+            false => Outcome::Aborted,
         };
-        for xid in xids {
-            self.ended.record(xid, committed);
-            self.settle_transaction(xid, outcome);
-        }
+        self.settle_transaction(xid, outcome);
     }
 
     /// Settle the undecided transactions that cannot be running any more: all
@@ -55,8 +57,8 @@ impl<S: Sink> Ledger<S> {
             .for_each(|&touch| self.settle_range(touch, xid, outcome));
     }
 
-    /// What a transaction had undecided in a range is decided: settle it,
-    /// publish, count, with one look-up of the range.
+    /// What a transaction had undecided in a range is decided: settle it and
+    /// count, with one look-up of the range.
     #[inline]
     fn settle_range(&mut self, touch: Touch, xid: TransactionId, outcome: Outcome) {
         let Touch { rel: idx, rangeno } = touch;
@@ -70,29 +72,30 @@ impl<S: Sink> Ledger<S> {
         let Ok(updated) = range.resolve(xid, outcome, &mut self.mem) else {
             return self.degrade(idx);
         };
+        let delta = range.age();
+        let wait = !std::mem::replace(&mut range.waiting, true);
         let committed = match outcome {
             Outcome::Committed => true,
             Outcome::Aborted => false,
             Outcome::Unknown => {
+                self.age_garbage(idx, delta, None);
                 self.give_up_held(idx, rangeno);
                 return self.show(idx, rangeno);
             }
         };
-        let (sink, totals) = (&mut self.sink, &mut self.totals);
-        let (shown, delta) = show(range, rangeno, rel.sink, sink, totals);
-        if !shown {
-            rel.unpublished = true;
-            self.unpublished = true;
-        }
         if delta != 0 {
             // What an aborted transaction inserted may go at once.
-            rel.age_garbage(delta, if committed { xid } else { 0 }, sink);
-        }
-        if let Ok(n @ 1..) = u64::try_from(delta) {
-            rel.counted.counters.ended(n, committed, updated);
+            rel.horizon
+                .changed_by(delta, if committed { xid } else { 0 });
+            if let Ok(n @ 1..) = u64::try_from(delta) {
+                rel.counted.counters.ended(n, committed, updated);
+            }
             if !rel.counted.waiting {
                 self.show_counters_of(idx);
             }
+        }
+        if wait {
+            self.to_be_shown(idx, rangeno);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What is shown of ranges, and the sums of it.
 
+use crate::ledger::Ledger;
 use crate::map::word::{pack, unpack};
 use crate::range::Range;
 use crate::{RangeCounts, Sink};
@@ -32,7 +33,7 @@ impl Shown {
 
     /// The dead tuples among them.
     #[inline]
-    pub(crate) fn dead(self) -> u16 {
+    fn dead(self) -> u16 {
         self.counts().map_or(0, |counts| counts.dead)
     }
 
@@ -81,34 +82,85 @@ impl Totals {
     }
 }
 
-/// Publish a range's counters if they changed. Whether the sink took them, and
-/// how many more dead tuples there are than before.
-#[inline(always)]
+/// Publish a range's counters if they changed. Whether the sink took them.
 pub(crate) fn show<S: Sink>(
     range: &mut Range,
     rangeno: u32,
     place: Option<S::Rel>,
     sink: &mut S,
     totals: &mut Totals,
-) -> (bool, i32) {
+) -> bool {
+    range.waiting = false;
     let (before, (counts, now)) = (range.shown, range.shows());
     if now == before {
-        return (true, 0);
+        return true;
     }
     range.shown = now;
     totals.moved(before, now);
-    let delta = i32::from(counts.dead) - i32::from(before.dead());
-    let taken = match place {
+    match place {
         Some(place) if before.word != now.word => sink.publish(place, rangeno, counts),
         _ => true,
-    };
-    (taken, delta)
+    }
+}
+
+/// Ranges that wait to be shown at most. A batch of records changes fewer, but
+/// for the end of a transaction that touched more.
+const MOST_WAITING: usize = 4096;
+
+impl<S: Sink> Ledger<S> {
+    /// What a range shows may have changed: it is shown with the others when
+    /// the caller is done with its records, once for all of them.
+    #[inline]
+    pub(crate) fn to_be_shown(&mut self, idx: u32, rangeno: u32) {
+        if self.waiting.len() < self.waiting.capacity() {
+            self.waiting.push((idx, rangeno));
+        } else {
+            self.make_room_to_wait(idx, rangeno);
+        }
+    }
+
+    #[cold]
+    fn make_room_to_wait(&mut self, idx: u32, rangeno: u32) {
+        if self.waiting.len() >= MOST_WAITING || self.waiting.try_reserve(64).is_err() {
+            self.show_waiting();
+            return self.show(idx, rangeno);
+        }
+        self.waiting.push((idx, rangeno));
+    }
+
+    /// Show the ranges that changed.
+    pub(crate) fn show_waiting(&mut self) {
+        // What is shown makes nothing else wait.
+        let mut waiting = std::mem::take(&mut self.waiting);
+        for (idx, rangeno) in waiting.drain(..) {
+            self.show(idx, rangeno);
+        }
+        self.waiting = waiting;
+    }
+
+    /// Publish a range's counters if they changed, for no reason in
+    /// particular.
+    pub(crate) fn show(&mut self, idx: u32, rangeno: u32) {
+        let Some(rel) = self.rels.get_mut(idx) else {
+            return;
+        };
+        let Some(range) = rel.ranges.get_mut(rangeno) else {
+            return;
+        };
+        let delta = range.age();
+        if !show(range, rangeno, rel.sink, &mut self.sink, &mut self.totals) {
+            rel.unpublished = true;
+            self.unpublished = true;
+        }
+        self.age_garbage(idx, delta, None);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::mem::Mem;
+    use crate::range::ITEM;
     use walker_wal::{BlockNumber, RelFileLocator};
 
     /// What was published.
@@ -135,8 +187,8 @@ mod tests {
         let (mut range, mut mem) = (Range::default(), Mem::default());
         let (mut totals, mut seen) = (Totals::default(), Seen::default());
         let mut shown = |range: &mut Range, totals: &mut Totals| {
-            let (taken, delta) = show(range, 0, Some(()), &mut seen, totals);
-            assert!(taken);
+            let delta = range.age();
+            assert!(show(range, 0, Some(()), &mut seen, totals));
             let sums = (totals.blocks_known, totals.blocks_with_garbage);
             let dead = (totals.dead_tuples, totals.dead_items);
             (seen.0.len(), delta, sums, dead)
@@ -149,7 +201,7 @@ mod tests {
         range.kill(3, 8, &mut mem).unwrap();
         assert_eq!(shown(&mut range, &mut totals), (2, 2, (2, 1), (2, 0)));
         assert_eq!(shown(&mut range, &mut totals), (2, 0, (2, 1), (2, 0)));
-        range.items.insert(9).unwrap();
+        range.garbage.insert(ITEM, 9, &mut mem).unwrap();
         range.forget_block(3, &mut mem);
         assert_eq!(shown(&mut range, &mut totals), (3, -2, (1, 0), (0, 1)));
         assert_eq!(range.shown.drop_tuples(), None, "there are none");

@@ -2,9 +2,7 @@
 
 use walker_wal::{BlockNumber, OffsetNumber, RelFileLocator, TransactionId};
 
-use crate::block::Event;
 use crate::ledger::Ledger;
-use crate::range::Range;
 use crate::{MAX_RANGE_BLOCKS, Sink};
 
 /// Settings of the ledger.
@@ -84,7 +82,8 @@ pub struct BlockView {
 }
 
 impl<S: Sink> Ledger<S> {
-    /// The state of the ledger. Cheap: nothing is scanned.
+    /// The state of the ledger as it was published last. Cheap: nothing is
+    /// scanned.
     pub fn stats(&self) -> Stats {
         Stats {
             relations: self.rels.len() as u64,
@@ -114,23 +113,21 @@ impl<S: Sink> Ledger<S> {
         if !range.is_known(b) {
             return None;
         }
+        let both = range.garbage.block(b);
         let mut view = BlockView {
-            dead: Range::offsets(&range.dead, b).iter().collect(),
-            items: Range::offsets(&range.items, b).iter().collect(),
+            dead: both.one.iter().collect(),
+            items: both.other.iter().collect(),
             normal: range.normal.get(b),
             ..BlockView::default()
         };
-        for group in &range.pending {
-            for (event, list) in [
-                (Event::Insert, &mut view.inserted),
-                (Event::Delete, &mut view.deleted),
-            ] {
-                let set = match event {
-                    Event::Insert => &group.ins,
-                    Event::Delete | Event::Update => &group.del,
-                };
-                list.extend(Range::offsets(set, b).iter().map(|off| (off, group.xid)));
-            }
+        for xid in range.pending.xids().ok()? {
+            let looked = range.pending.with_group(xid, |group| {
+                let both = group.sets.block(b);
+                view.deleted.extend(both.one.iter().map(|off| (off, xid)));
+                view.inserted
+                    .extend(both.other.iter().map(|off| (off, xid)));
+            });
+            looked.ok()?;
         }
         Some(view)
     }

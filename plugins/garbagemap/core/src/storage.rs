@@ -50,7 +50,7 @@ impl<S: Sink> Ledger<S> {
         let mut dead = 0;
         rel.ranges.retain(|rangeno, range| {
             if gone(rangeno) {
-                dead += i32::from(range.shown.dead());
+                dead += i32::from(range.aged);
                 totals.subtract(range.shown);
                 crate::relation::range_dropped(range, mem);
             }
@@ -90,8 +90,11 @@ impl<S: Sink> Ledger<S> {
         };
         if rel.known_from.is_none_or(|from| blkno < from) {
             rel.known_from = Some(blkno);
-            if let Some(place) = rel.sink {
-                self.sink.set_known_from(place, rel.known_from);
+            let place = rel.sink;
+            // A range that is not shown yet would read as known and empty.
+            self.show_waiting();
+            if let Some(place) = place {
+                self.sink.set_known_from(place, Some(blkno));
             }
         }
     }
@@ -189,16 +192,11 @@ impl<S: Sink> Ledger<S> {
 
     /// Note all undecided transactions of a range that came as a whole.
     pub(crate) fn note_groups(&mut self, idx: u32, rangeno: u32) -> Result<(), NoMemory> {
-        let mut at = 0;
-        while let Some(xid) = self
-            .rels
-            .get(idx)
-            .and_then(|rel| Some(rel.ranges.get(rangeno)?.pending.get(at)?.xid))
-        {
-            self.note(idx, rangeno, xid)?;
-            at += 1;
-        }
-        Ok(())
+        let range = self.rels.get(idx).and_then(|rel| rel.ranges.get(rangeno));
+        let xids = range.map(|range| range.pending.xids()).transpose()?;
+        xids.into_iter()
+            .flatten()
+            .try_for_each(|xid| self.note(idx, rangeno, xid))
     }
 
     /// WAL was not read: everything may be different.

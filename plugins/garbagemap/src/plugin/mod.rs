@@ -166,7 +166,7 @@ impl Plugin for GarbageMap {
         let now = self
             .caught_up
             .then(|| unsafe { pg_sys::GetCurrentTimestamp() });
-        self.ledger.show_counters(now);
+        self.ledger.publish(now);
         self.scans.serve(&mut self.ledger, lsn);
         for mismatch in self.ledger.take_mismatches() {
             self.warn(&format!(

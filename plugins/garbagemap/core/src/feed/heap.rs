@@ -78,8 +78,8 @@ impl<S: Sink> Ledger<S> {
         if insert.init_page {
             self.init_page(at(rec, block));
         }
-        self.insert(at(rec, block), off, xid);
-        self.count_visible_lost(block, insert.flags & XLH_INSERT_ALL_VISIBLE_CLEARED);
+        let rel = self.insert(at(rec, block), off, xid);
+        self.count_visible_lost(rel, insert.flags & XLH_INSERT_ALL_VISIBLE_CLEARED);
         self.apply_image(rec, block, Expect::Exact, server)
     }
 
@@ -92,14 +92,14 @@ impl<S: Sink> Ledger<S> {
         let delete = XlHeapDelete::read(rec)?;
         let block = main(&delete.block)?;
         let off = checked(delete.offnum)?;
-        if delete.flags & XLH_DELETE_IS_SUPER != 0 {
-            self.super_delete(at(rec, block), off);
+        let rel = if delete.flags & XLH_DELETE_IS_SUPER != 0 {
+            self.super_delete(at(rec, block), off)
         } else {
             // The record's xmax may be a multixact; its transaction is the
             // one that deletes.
-            self.delete(at(rec, block), off, writer(rec)?, Event::Delete);
-        }
-        self.count_visible_lost(block, delete.flags & XLH_DELETE_ALL_VISIBLE_CLEARED);
+            self.delete(at(rec, block), off, writer(rec)?, Event::Delete)
+        };
+        self.count_visible_lost(rel, delete.flags & XLH_DELETE_ALL_VISIBLE_CLEARED);
         self.apply_image(rec, block, Expect::Exact, server)
     }
 
@@ -113,7 +113,7 @@ impl<S: Sink> Ledger<S> {
         let new = main(&update.new_block)?;
         let (new_off, old_off) = (checked(update.new_offnum)?, checked(update.old_offnum)?);
         let xid = writer(rec)?;
-        match &update.other_old_block {
+        let rel = match &update.other_old_block {
             None => self.update(at(rec, new), old_off, new_off, xid),
             // Of a main fork: the decoder passes others over.
             Some(old) => {
@@ -121,15 +121,21 @@ impl<S: Sink> Ledger<S> {
                 if update.init_page {
                     self.init_page(at(rec, new));
                 }
-                self.insert(at(rec, new), new_off, Some(xid));
+                self.insert(at(rec, new), new_off, Some(xid))
             }
+        };
+        if let Some(idx) = rel {
+            let lost = update.flags & UPDATE_VISIBLE_CLEARED;
+            self.count(idx, |c| {
+                match update.hot {
+                    true => c.hot_updates += 1,
+                    false => c.other_updates += 1,
+                }
+                if lost != 0 {
+                    c.visible_lost += u64::from(lost.count_ones());
+                }
+            });
         }
-        let lost = update.flags & UPDATE_VISIBLE_CLEARED;
-        self.count_in(new.locator, |c| {
-            c.hot_updates += u64::from(update.hot);
-            c.other_updates += u64::from(!update.hot);
-            c.visible_lost += u64::from(lost.count_ones());
-        });
         let result = self.apply_image(rec, new, Expect::Exact, server);
         match &update.other_old_block {
             Some(old) => self
@@ -194,15 +200,16 @@ impl<S: Sink> Ledger<S> {
         if multi.init_page {
             self.init_page(at(rec, block));
         }
+        let mut rel = None;
         for tuple in multi.tuples() {
             let off = checked(tuple.offnum)?;
             let xid = match tuple.tuple {
                 Some(tuple) if tuple.header.infomask.xmin_frozen() => None,
                 _ => Some(writer(rec)?),
             };
-            self.insert(at(rec, block), off, xid);
+            rel = self.insert(at(rec, block), off, xid);
         }
-        self.count_visible_lost(block, multi.flags & XLH_INSERT_ALL_VISIBLE_CLEARED);
+        self.count_visible_lost(rel, multi.flags & XLH_INSERT_ALL_VISIBLE_CLEARED);
         self.apply_image(rec, block, Expect::Exact, server)
     }
 
@@ -265,9 +272,11 @@ impl<S: Sink> Ledger<S> {
     }
 
     #[inline]
-    fn count_visible_lost(&mut self, block: &Block<'_>, cleared: u8) {
-        if cleared != 0 {
-            self.count_in(block.locator, |c| c.visible_lost += 1);
+    fn count_visible_lost(&mut self, rel: Option<u32>, cleared: u8) {
+        if cleared != 0
+            && let Some(idx) = rel
+        {
+            self.count(idx, |c| c.visible_lost += 1);
         }
     }
 

@@ -89,6 +89,10 @@ impl<S: Sink> Ledger<S> {
     }
 
     fn apply_xact<R: Record + ?Sized>(&mut self, major: Major, rec: &R) -> Result<(), WalError> {
+        if let Some(committed) = xact::plain_end(rec) {
+            self.finish_one(rec.xid(), committed);
+            return Ok(());
+        }
         match xact::decode(major, rec)? {
             XactRecord::Commit(end) | XactRecord::CommitPrepared(end) => self.end(&end, true),
             XactRecord::Abort(end) | XactRecord::AbortPrepared(end) => self.end(&end, false),

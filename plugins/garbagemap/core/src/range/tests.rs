@@ -1,6 +1,7 @@
 //! Changes and settlements against sets of the standard library.
 
 use super::*;
+use crate::block::{MAX_OFFSET, item_of};
 use crate::xact::Outcome;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,19 +42,48 @@ impl Model {
     }
 
     fn blocks(&self) -> usize {
-        let blocks: Set = self.dead.iter().map(|pos| pos / MAX_OFFSET).collect();
+        let blocks: BTreeSet<u8> = self.dead.iter().map(|&pos| block_of(pos)).collect();
         blocks.len()
+    }
+
+    fn remove(&mut self, gone: &Set) {
+        for (ins, del, _) in self.pending.values_mut() {
+            ins.retain(|pos| !gone.contains(pos));
+            del.retain(|pos| !gone.contains(pos));
+        }
+        self.dead.retain(|pos| !gone.contains(pos));
     }
 }
 
 fn check(range: &Range, model: &Model, mem: &Mem) -> Result<(), TestCaseError> {
-    prop_assert!(range.dead.iter().eq(model.dead.iter().copied()));
-    prop_assert_eq!(range.garbage_blocks as usize, model.blocks());
-    prop_assert_eq!(range.pending.len(), model.pending.len());
-    for (group, (&xid, (ins, del, updated))) in range.pending.iter().zip(&model.pending) {
-        prop_assert_eq!((group.xid, group.updated), (xid, *updated));
-        prop_assert!(group.ins.iter().eq(ins.iter().copied()));
-        prop_assert!(group.del.iter().eq(del.iter().copied()));
+    prop_assert!(range.garbage.iter(DEAD).eq(model.dead.iter().copied()));
+    prop_assert_eq!(range.garbage.blocks() as usize, model.blocks());
+    let xids = range.pending.xids().unwrap();
+    prop_assert!(xids.iter().eq(model.pending.keys()));
+    for (&xid, (ins, del, updated)) in &model.pending {
+        prop_assert!(range.pending.has(xid));
+        let looked = range.pending.with_group(xid, |group| {
+            prop_assert_eq!((group.xid, group.updated), (xid, *updated));
+            prop_assert!(group.sets.iter(INSERTED).eq(ins.iter().copied()));
+            prop_assert!(group.sets.iter(DELETED).eq(del.iter().copied()));
+            Ok(())
+        });
+        looked.unwrap()?;
+    }
+    let open: Set = model
+        .pending
+        .values()
+        .flat_map(|(ins, del, _)| ins | del)
+        .collect();
+    for b in 0..4 {
+        let of_block = open.iter().filter(|&&pos| block_of(pos) == b);
+        let offsets = range.pending.offsets(b);
+        prop_assert!(
+            offsets
+                .iter()
+                .map(|off| position(b, off))
+                .eq(of_block.copied())
+        );
     }
     prop_assert_eq!(mem.used(), range.heap_bytes());
     Ok(())
@@ -63,20 +93,21 @@ proptest! {
     #[test]
     fn like_sets(
         wide in any::<bool>(),
-        ops in prop::collection::vec((0..10u8, 0..4u32, 0..4u8, 1..=MAX_OFFSET, 1..=MAX_OFFSET), 0..200),
+        xids in prop_oneof![Just(1), Just(4), Just(20)],
+        ops in prop::collection::vec((0..13u8, any::<u32>(), 0..4u8, 1..=MAX_OFFSET, 1..=MAX_OFFSET), 0..200),
     ) {
         let (mut range, mut model, mut mem) = (Range::default(), Model::default(), Mem::default());
         for (what, xid, b, old, new) in ops {
             // Few offsets meet often, many fill the sets.
             let (old, new) = if wide { (old, new) } else { (old % 4 + 1, new % 4 + 1) };
-            let (xid, del, ins) = (100 + xid, position(b, old), position(b, new));
+            let (xid, del, ins) = (100 + xid % xids, position(b, old), position(b, new));
             match what {
                 0..=3 => {
                     let known = model.pending.contains_key(&xid);
                     let effect = range.update(b, (old, new), xid, &mut mem).unwrap();
-                    model.delete(del, xid, 1);
+                    model.delete(del, xid, u16::from(old != new));
                     let was_dead = model.insert(ins, xid);
-                    let expected = Effect { new_group: !known, contradiction: was_dead };
+                    let expected = Effect { new_touch: !known, contradiction: was_dead };
                     prop_assert_eq!(effect, expected);
                 }
                 4 | 5 => {
@@ -84,8 +115,27 @@ proptest! {
                     model.insert(ins, xid);
                 }
                 6 | 7 => {
-                    range.add_event(b, old, xid, Event::Delete, &mut mem).unwrap();
+                    range.delete(b, old, xid, Event::Delete, &mut mem).unwrap();
                     model.delete(del, xid, 0);
+                }
+                8 => {
+                    let gone: Set = (old.min(new)..=old.max(new)).map(|off| position(b, off)).collect();
+                    let mut offsets = Offsets::default();
+                    gone.iter().for_each(|pos| offsets.insert(item_of(*pos) + 1));
+                    let none = Offsets::default();
+                    range.prune(b, none, none, offsets, &mut mem).unwrap();
+                    model.remove(&gone);
+                }
+                9 => {
+                    range.clear_deleters(b, old, &mut mem);
+                    model.pending.values_mut().for_each(|(_, dels, _)| {
+                        dels.remove(&del);
+                    });
+                }
+                10 => {
+                    range.kill(b, old, &mut mem).unwrap();
+                    model.remove(&Set::from([del]));
+                    model.dead.insert(del);
                 }
                 _ => {
                     let outcome = [Outcome::Committed, Outcome::Aborted][what as usize % 2];

@@ -1,10 +1,13 @@
 //! Sets of positions and counts as bytes.
 //!
-//! A set is a tag and either the distances between its positions or the bytes
-//! of its bitmap, whichever is shorter; counts are runs. Numbers are LEB128.
+//! A set is a tag and either the distances between its places or the bytes of
+//! its bitmap, whichever is shorter; counts are runs. Numbers are LEB128. The
+//! places of a range's items are numbered without a gap, other than their
+//! positions in memory.
 
-use crate::mem::NoMemory;
-use crate::posset::PosSet;
+use crate::block::{MAX_OFFSET, block_of, item_of, position_of};
+use crate::mem::{Mem, NoMemory};
+use crate::sets::{Sets, Which};
 
 const DISTANCES: u8 = 0;
 const BITMAP: u8 = 1;
@@ -30,64 +33,93 @@ fn take(bytes: &mut &[u8]) -> Option<u16> {
     None
 }
 
-/// Write a set to `out`, which is emptied first.
-pub(super) fn encode_set(set: &PosSet, out: &mut Vec<u8>) -> Result<(), NoMemory> {
+fn place_of(pos: u16) -> u16 {
+    u16::from(block_of(pos)) * MAX_OFFSET + item_of(pos)
+}
+
+fn position_at(place: u16) -> u16 {
+    position_of((place / MAX_OFFSET) as u8, place % MAX_OFFSET)
+}
+
+/// Write a set of positions, which ascend, to `out`, which is emptied first.
+pub(super) fn encode_set(
+    set: impl Iterator<Item = u16> + Clone,
+    out: &mut Vec<u8>,
+) -> Result<(), NoMemory> {
     out.clear();
-    let Some(last) = set.iter().last() else {
+    let places = set.map(place_of);
+    let len = places.clone().count();
+    let Some(last) = places.clone().last() else {
         return Ok(());
     };
     let bitmap_len = usize::from(last) / 8 + 1;
     // A distance takes one byte, or up to three now and then.
-    out.try_reserve(1 + bitmap_len.max(3 * usize::from(set.len())))?;
-    if usize::from(set.len()) < bitmap_len {
+    out.try_reserve(1 + bitmap_len.max(3 * len))?;
+    if len < bitmap_len {
         out.push(DISTANCES);
         let mut next = 0;
-        for pos in set.iter() {
-            put(out, pos - next);
-            next = pos + 1;
+        for place in places {
+            put(out, place - next);
+            next = place + 1;
         }
     } else {
         out.push(BITMAP);
         out.resize(1 + bitmap_len, 0);
-        for pos in set.iter() {
-            out[1 + usize::from(pos) / 8] |= 1 << (pos % 8);
+        for place in places {
+            out[1 + usize::from(place) / 8] |= 1 << (place % 8);
         }
     }
     Ok(())
 }
 
-/// Read a set with positions below `limit`. `None` if it is not one.
-pub(super) fn decode_set(bytes: &[u8], limit: u16) -> Result<Option<PosSet>, NoMemory> {
-    let mut set = PosSet::new();
+/// Read two sets with places below `limit`. `None` if they are none. Their
+/// memory is the caller's to account for.
+pub(super) fn decode_sets(both: [(Which, &[u8]); 2], limit: u16) -> Result<Option<Sets>, NoMemory> {
+    let (mut sets, mut mem) = (Sets::default(), Mem::default());
+    for (which, bytes) in both {
+        let insert = |place| sets.insert(which, position_at(place), &mut mem);
+        if !decode_set(bytes, limit, insert)? {
+            return Ok(None);
+        }
+    }
+    Ok(Some(sets))
+}
+
+/// Read a set, place by place. False if it is not one.
+fn decode_set(
+    bytes: &[u8],
+    limit: u16,
+    mut insert: impl FnMut(u16) -> Result<(), NoMemory>,
+) -> Result<bool, NoMemory> {
     let Some((&tag, mut rest)) = bytes.split_first() else {
-        return Ok(Some(set));
+        return Ok(true);
     };
     match tag {
         DISTANCES => {
             let mut next = 0u16;
             while !rest.is_empty() {
-                let pos = take(&mut rest).and_then(|distance| next.checked_add(distance));
-                let Some(pos) = pos.filter(|&pos| pos < limit) else {
-                    return Ok(None);
+                let place = take(&mut rest).and_then(|distance| next.checked_add(distance));
+                let Some(place) = place.filter(|&place| place < limit) else {
+                    return Ok(false);
                 };
-                set.insert(pos)?;
-                next = pos + 1;
+                insert(place)?;
+                next = place + 1;
             }
         }
         BITMAP if rest.len() <= usize::from(limit).div_ceil(8) => {
             for (at, byte) in (0u16..).zip(rest) {
                 for bit in (0..8).filter(|bit| byte >> bit & 1 != 0) {
-                    let pos = at * 8 + bit;
-                    if pos >= limit {
-                        return Ok(None);
+                    let place = at * 8 + bit;
+                    if place >= limit {
+                        return Ok(false);
                     }
-                    set.insert(pos)?;
+                    insert(place)?;
                 }
             }
         }
-        _ => return Ok(None),
+        _ => return Ok(false),
     }
-    Ok(Some(set))
+    Ok(true)
 }
 
 /// Write counts as runs to `out`, which is emptied first.
@@ -119,32 +151,36 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn set_of(positions: impl IntoIterator<Item = u16>) -> PosSet {
-        let mut set = PosSet::new();
-        positions.into_iter().for_each(|pos| {
-            set.insert(pos).unwrap();
-        });
+    const WHICH: Which = Which::One;
+
+    fn set_of(places: impl IntoIterator<Item = u16>) -> Sets {
+        let (mut set, mut mem) = (Sets::default(), Mem::default());
+        for place in places {
+            set.insert(WHICH, position_at(place), &mut mem).unwrap();
+        }
         set
     }
 
     proptest! {
         #[test]
-        fn sets_come_back(positions in prop::collection::vec(0..37_248u16, 0..300), from in 0..30_000u16, n in 0..7000u16) {
-            let set = set_of(positions.into_iter().chain(from..from + n));
+        fn sets_come_back(places in prop::collection::vec(0..37_248u16, 0..300), from in 0..30_000u16, n in 0..7000u16) {
+            let set = set_of(places.into_iter().chain(from..from + n));
             let mut bytes = Vec::new();
-            encode_set(&set, &mut bytes).unwrap();
-            let back = decode_set(&bytes, 37_248).unwrap().unwrap();
-            prop_assert!(back.iter().eq(set.iter()));
-            if let Some(last) = set.iter().last() {
-                prop_assert!(decode_set(&bytes, last).unwrap().is_none(), "the limit holds");
+            encode_set(set.iter(WHICH), &mut bytes).unwrap();
+            let both = |bytes| [(Which::Other, &[][..]), (WHICH, bytes)];
+            let back = decode_sets(both(&bytes), 37_248).unwrap().unwrap();
+            prop_assert!(back.iter(WHICH).eq(set.iter(WHICH)));
+            prop_assert_eq!(back.len(Which::Other), 0);
+            if let Some(last) = set.iter(WHICH).map(place_of).last() {
+                prop_assert!(decode_sets(both(&bytes), last).unwrap().is_none(), "the limit holds");
                 prop_assert!(bytes.len() <= 5300);
             }
         }
 
         #[test]
         fn any_bytes_are_read(bytes in prop::collection::vec(any::<u8>(), 0..40), limit in 0..37_249u16) {
-            if let Ok(Some(set)) = decode_set(&bytes, limit) {
-                prop_assert!(set.iter().all(|pos| pos < limit));
+            if let Ok(Some(set)) = decode_sets([(WHICH, &bytes), (Which::Other, &[])], limit) {
+                prop_assert!(set.iter(WHICH).all(|pos| place_of(pos) < limit));
             }
             let mut counts = [0; 32];
             prop_assert!(decode_counts(&bytes, &mut counts).is_none_or(|n| n <= 32));

@@ -2,14 +2,14 @@
 
 use std::io::Read;
 
-use super::codec::{decode_counts, decode_set};
+use super::codec::{decode_counts, decode_sets};
 use super::{FRAME_BYTES, Item, LoadError, MAGIC, VERSION};
 use crate::block::{BlockMask, MAX_OFFSET};
 use crate::ended::{Ended, Multixacts};
 use crate::ledger::Ledger;
 use crate::mem::{NoMemory, Set};
 use crate::normal::Normal;
-use crate::range::{Group, Range};
+use crate::range::{DEAD, DELETED, Group, INSERTED, ITEM, Range};
 use crate::relation::range_dropped;
 use crate::shown::show;
 use crate::xact::special_xid;
@@ -164,17 +164,11 @@ impl<S: Sink> Ledger<S> {
                 let (Some(idx), Some(rangeno)) = (place.rel, place.rangeno) else {
                     return corrupt("place of a group");
                 };
-                let limit = self.limit();
-                let (Some(ins), Some(del)) = (decode_set(ins, limit)?, decode_set(del, limit)?)
+                let Some(sets) = decode_sets([(INSERTED, ins), (DELETED, del)], self.limit())?
                 else {
                     return corrupt("set");
                 };
-                let group = Group {
-                    xid,
-                    ins,
-                    del,
-                    updated,
-                };
+                let group = Group { xid, sets, updated };
                 self.load_group(idx, rangeno, group)?;
                 self.enforce_limit();
             }
@@ -210,8 +204,8 @@ impl<S: Sink> Ledger<S> {
             let mut dead = 0;
             for (rangeno, range) in ranges.iter_mut() {
                 let (sink, totals) = (&mut self.sink, &mut self.totals);
-                let (shown, more) = show(range, rangeno, place, sink, totals);
-                dead += more;
+                dead += range.age();
+                let shown = show(range, rangeno, place, sink, totals);
                 *unpublished |= !shown;
                 self.unpublished |= !shown;
             }
@@ -225,7 +219,7 @@ impl<S: Sink> Ledger<S> {
         }
     }
 
-    /// Positions of a range are below this.
+    /// Places of a range are below this.
     fn limit(&self) -> u16 {
         u16::from(self.geo.range_blocks()) * MAX_OFFSET
     }
@@ -247,10 +241,7 @@ impl<S: Sink> Ledger<S> {
         if rangeno > self.geo.split(u32::MAX).0 {
             return corrupt("range number");
         }
-        let (Some(dead), Some(items)) = (
-            decode_set(dead, self.limit())?,
-            decode_set(items, self.limit())?,
-        ) else {
+        let Some(garbage) = decode_sets([(DEAD, dead), (ITEM, items)], self.limit())? else {
             return corrupt("set");
         };
         let mut counts = [0; MAX_RANGE_BLOCKS as usize];
@@ -273,8 +264,8 @@ impl<S: Sink> Ledger<S> {
             normal.drop_counts(&mut self.mem);
         }
         let mut range = Range::new(known, normal);
-        self.mem.grew(dead.heap_bytes() + items.heap_bytes());
-        (range.dead, range.items) = (dead, items);
+        self.mem.grew(garbage.heap_bytes());
+        range.garbage = garbage;
         range.forget_unknown(blocks, &mut self.mem);
         rel.add_range(rangeno, range, &mut self.mem)?;
         Ok(())

@@ -16,7 +16,7 @@ use super::{FRAME_BYTES, Item, MAGIC, VERSION};
 use crate::Sink;
 use crate::ledger::Ledger;
 use crate::mem::{NoMemory, try_push};
-use crate::range::Range;
+use crate::range::{DEAD, DELETED, INSERTED, ITEM, Range};
 use crate::relation::Relation;
 
 /// No save is under way; nothing bears this number.
@@ -129,8 +129,8 @@ impl Saving {
         range: &mut Range,
     ) -> io::Result<()> {
         let Parts([mut dead, mut items, mut normal]) = std::mem::take(&mut self.parts);
-        no_memory(encode_set(&range.dead, &mut dead))?;
-        no_memory(encode_set(&range.items, &mut items))?;
+        no_memory(encode_set(range.garbage.iter(DEAD), &mut dead))?;
+        no_memory(encode_set(range.garbage.iter(ITEM), &mut items))?;
         no_memory(encode_counts(range.normal.raw(), &mut normal))?;
         let item = Item::Range {
             rangeno,
@@ -141,14 +141,19 @@ impl Saving {
         };
         self.put(to, &item)?;
         let (mut ins, mut del) = (dead, items);
-        for group in &range.pending {
-            no_memory(encode_set(&group.ins, &mut ins))?;
-            no_memory(encode_set(&group.del, &mut del))?;
+        for xid in no_memory(range.pending.xids())? {
+            let encoded = range.pending.with_group(xid, |group| {
+                encode_set(group.sets.iter(INSERTED), &mut ins)?;
+                encode_set(group.sets.iter(DELETED), &mut del)?;
+                Ok::<u16, NoMemory>(group.updated)
+            });
+            let updated = no_memory(no_memory(encoded)?)?;
+            let (ins, del) = (&ins[..], &del[..]);
             let item = Item::Group {
-                xid: group.xid,
-                ins: &ins,
-                del: &del,
-                updated: group.updated,
+                xid,
+                ins,
+                del,
+                updated,
             };
             self.put(to, &item)?;
         }

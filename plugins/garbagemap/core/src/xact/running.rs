@@ -6,21 +6,21 @@
 //! is an index and a comparison. Who finds its place taken is in a map beside
 //! the table. Invariant: a transaction is in one of the two.
 
-use smallvec::SmallVec;
 use walker_wal::TransactionId;
 
+use crate::few::Few;
 use crate::mem::{Map, Mem, NoMemory, try_insert};
 
 /// Where a transaction had undecided events. They may be gone, with the range,
 /// the relation, or for another relation in its slot. That does no harm: a
 /// group is settled by its xid, and what else is found is not looked at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Touch {
     pub rel: u32,
     pub rangeno: u32,
 }
 
-type Touches = SmallVec<[Touch; 4]>;
+type Touches = Few<Touch, 4>;
 
 /// Bytes of an entry in the table, about: key, value, and free buckets.
 const TX_BYTES: usize = (size_of::<TransactionId>() + size_of::<Touches>()) * 3 / 2;
@@ -70,7 +70,7 @@ impl Transactions {
         mem: &mut Mem,
     ) -> Result<(), NoMemory> {
         match self.near.get_mut(xid as usize % NEAR) {
-            Some(place) if place.xid == xid && xid != 0 => add(&mut place.touches, touch, mem),
+            Some(place) if place.xid == xid && xid != 0 => place.touches.push(touch, mem),
             _ => self.touch_far(xid, touch, mem),
         }
     }
@@ -85,13 +85,13 @@ impl Transactions {
         if !self.far.is_empty()
             && let Some(touches) = self.far.get_mut(&xid)
         {
-            return add(touches, touch, mem);
+            return touches.push(touch, mem);
         }
         if self.near.is_empty() && self.near.try_reserve_exact(NEAR).is_ok() {
             self.near.resize_with(NEAR, Place::default);
         }
-        let mut touches = Touches::new();
-        touches.push(touch);
+        let mut touches = Touches::default();
+        touches.push(touch, mem)?;
         match self.near.get_mut(xid as usize % NEAR) {
             Some(place) if place.xid == 0 && xid != 0 => *place = Place { xid, touches },
             _ => {
@@ -112,7 +112,7 @@ impl Transactions {
             _ => self.far.remove(&xid)?,
         };
         self.len -= 1;
-        mem.shrank(TX_BYTES + spilled_bytes(&touches));
+        mem.shrank(TX_BYTES + touches.heap_bytes());
         Some(touches)
     }
 
@@ -125,11 +125,11 @@ impl Transactions {
     ) {
         let len = &mut self.len;
         let mut stays = |xid: TransactionId, touches: &mut Touches| {
-            touches.retain(|touch| keep(xid, *touch));
+            touches.retain(|touch| keep(xid, *touch), mem);
             let stays = !touches.is_empty();
             if !stays {
                 *len -= 1;
-                mem.shrank(TX_BYTES + spilled_bytes(touches));
+                mem.shrank(TX_BYTES + touches.heap_bytes());
             }
             stays
         };
@@ -139,26 +139,6 @@ impl Transactions {
             }
         }
         self.far.retain(|&xid, touches| stays(xid, touches));
-    }
-}
-
-#[inline]
-fn add(touches: &mut Touches, touch: Touch, mem: &mut Mem) -> Result<(), NoMemory> {
-    if touches.len() == touches.capacity() {
-        let before = spilled_bytes(touches);
-        touches.try_reserve(1)?;
-        mem.changed(before, spilled_bytes(touches));
-    }
-    touches.push(touch); // there is room
-    Ok(())
-}
-
-#[inline]
-fn spilled_bytes(touches: &Touches) -> usize {
-    if touches.spilled() {
-        touches.capacity() * size_of::<Touch>()
-    } else {
-        0
     }
 }
 
@@ -209,8 +189,12 @@ mod tests {
                     }
                     Op::Take(xid) => {
                         let taken = txs.take(xid, &mut mem);
-                        let taken = taken.map(|t| t.iter().map(|t| t.rangeno).collect::<Vec<_>>());
-                        prop_assert_eq!(taken, model.remove(&xid));
+                        let sorted = |mut list: Vec<u32>| {
+                            list.sort_unstable();
+                            list
+                        };
+                        let taken = taken.map(|t| sorted(t.iter().map(|t| t.rangeno).collect()));
+                        prop_assert_eq!(taken, model.remove(&xid).map(sorted));
                     }
                     Op::Retain(not) => {
                         txs.retain(|_, touch| touch.rangeno != not, &mut mem);

@@ -87,6 +87,7 @@ pub fn rel(number: u32) -> RelFileLocator {
 pub fn apply<S: Sink>(ledger: &mut Ledger<S>, rec: &Fake) {
     let mut restore = |_, _: &mut garbagemap_core::Page| false;
     let result = ledger.apply(Major::V17, rec, &mut Nobody, &mut restore);
+    ledger.publish(None);
     assert_eq!(result, Ok(()));
 }
 

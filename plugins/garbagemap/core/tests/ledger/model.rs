@@ -254,6 +254,7 @@ impl World {
 
     /// All that is written is applied.
     fn check(&mut self) -> usize {
+        self.ledger.publish(None);
         let stats = self.ledger.stats();
         assert_eq!(
             (

@@ -51,6 +51,7 @@ fn feed(ledger: &mut Ledger<TestSink>, record: RecordBuilder, lsn: u64, told: &m
     let mut restore = |_, _: &mut garbagemap_core::Page| false;
     let result = ledger.apply(Major::V17, &rec, told, &mut restore);
     assert_eq!(result, Ok(()));
+    ledger.publish(None);
 }
 
 fn spec(number: u32, blkno: u32) -> BlockSpec {
@@ -217,6 +218,7 @@ fn malformed_records_cost_their_blocks() {
     let mut restore = |_, _: &mut garbagemap_core::Page| false;
     let bad = delete(rel(1), 0, 292, 801, 60);
     let result = ledger.apply(Major::V17, &bad, &mut Told::default(), &mut restore);
+    ledger.publish(None);
     assert!(result.is_err());
     assert_eq!(
         (dead(&ledger, 1, 0), dead(&ledger, 1, 1)),

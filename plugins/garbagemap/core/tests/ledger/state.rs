@@ -48,8 +48,8 @@ fn comes_back() {
     let (mut world, state) = world();
     let mut loaded = ledger();
     loaded.load(&mut state.as_slice()).unwrap();
-    world.ledger.show_counters(Some(1));
-    loaded.show_counters(Some(2));
+    world.ledger.publish(Some(1));
+    loaded.publish(Some(2));
     assert!(world.ledger.stats().pending_transactions > 0);
     assert_eq!(kept(loaded.stats()), kept(world.ledger.stats()));
     let mut counted = 0;

@@ -1,0 +1,140 @@
+//! A few positions without a heap.
+
+use super::{Both, Which};
+use crate::block::{Offsets, block_of, item_of};
+
+/// So many fit where bitmaps have their own fields.
+const ROOM: usize = 19;
+
+/// The positions of one set and behind them those of the other, both in
+/// strictly ascending order. Invariant: there are [`ROOM`] at most.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Few {
+    one: u8,
+    other: u8,
+    list: [u16; ROOM],
+}
+
+impl Few {
+    #[inline]
+    pub(super) fn len(&self, which: Which) -> u16 {
+        match which {
+            Which::One => self.one.into(),
+            Which::Other => self.other.into(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        (self.one, self.other) == (0, 0)
+    }
+
+    #[inline]
+    fn bounds(&self, which: Which) -> (usize, usize) {
+        let one = usize::from(self.one);
+        match which {
+            Which::One => (0, one),
+            Which::Other => (one, one + usize::from(self.other)),
+        }
+    }
+
+    #[inline]
+    pub(super) fn list(&self, which: Which) -> &[u16] {
+        let (from, to) = self.bounds(which);
+        self.list.get(from..to).unwrap_or_default()
+    }
+
+    pub(super) fn blocks(&self) -> u8 {
+        let list = self.list(Which::One);
+        let others = list
+            .windows(2)
+            .filter(|pair| block_of(pair[0]) != block_of(pair[1]));
+        others.count() as u8 + u8::from(!list.is_empty())
+    }
+
+    pub(super) fn block(&self, b: u8) -> Both {
+        let of_block = |which| {
+            let mut offsets = Offsets::default();
+            for &pos in self.list(which).iter().filter(|&&pos| block_of(pos) == b) {
+                offsets.insert(item_of(pos) + 1);
+            }
+            offsets
+        };
+        Both {
+            one: of_block(Which::One),
+            other: of_block(Which::Other),
+        }
+    }
+
+    /// False if there is no room.
+    #[inline]
+    pub(super) fn insert(&mut self, which: Which, pos: u16) -> bool {
+        let (from, to) = self.bounds(which);
+        let end = usize::from(self.one) + usize::from(self.other);
+        let mut at = to;
+        // Newest positions tend to be the highest.
+        while at > from && self.list[at - 1] >= pos {
+            at -= 1;
+        }
+        if at < to && self.list[at] == pos {
+            return true;
+        }
+        if end >= ROOM {
+            return false;
+        }
+        let mut i = end;
+        while i > at {
+            self.list[i] = self.list[i - 1];
+            i -= 1;
+        }
+        self.list[at] = pos;
+        match which {
+            Which::One => self.one += 1,
+            Which::Other => self.other += 1,
+        }
+        true
+    }
+
+    #[inline]
+    pub(super) fn remove(&mut self, pos: u16) -> (bool, bool) {
+        let before = (self.one, self.other);
+        self.retain(|_, p| p != pos);
+        (self.one != before.0, self.other != before.1)
+    }
+
+    /// Take these of a block out of one set, and those out of the other. Which
+    /// of them were there.
+    #[inline]
+    pub(super) fn take(&mut self, b: u8, gone: Both) -> Both {
+        let mut removed = Both::default();
+        self.retain(|which, pos| {
+            if block_of(pos) != b {
+                return true;
+            }
+            let off = item_of(pos) + 1;
+            match which {
+                Which::One if gone.one.contains(off) => removed.one.insert(off),
+                Which::Other if gone.other.contains(off) => removed.other.insert(off),
+                _ => return true,
+            }
+            false
+        });
+        removed
+    }
+
+    #[inline]
+    fn retain(&mut self, mut keep: impl FnMut(Which, u16) -> bool) {
+        let (one, other) = (usize::from(self.one), usize::from(self.other));
+        let (mut kept, mut ones_kept) = (0, 0);
+        for i in 0..(one + other).min(ROOM) {
+            let pos = self.list[i];
+            let which = if i < one { Which::One } else { Which::Other };
+            let stays = keep(which, pos);
+            self.list[kept] = pos;
+            kept += usize::from(stays);
+            ones_kept += u8::from(stays && i < one);
+        }
+        self.other = kept as u8 - ones_kept;
+        self.one = ones_kept;
+    }
+}

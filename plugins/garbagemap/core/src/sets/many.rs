@@ -1,0 +1,438 @@
+//! Many positions: a pair of bitmaps for each block that has had any.
+
+use super::{Both, Which};
+use crate::block::{Offsets, block_of, item_of, position_of};
+use crate::mem::{MALLOC_OVERHEAD, Mem, NoMemory};
+
+/// See the module's documentation. The pairs lie in the order of their blocks:
+/// `one_words` words for one set and `other_words` for the other, which is what
+/// the highest position of any of them needs, and nothing if there is none. An
+/// empty pair may stay, for what a block had it will have again. Invariant:
+/// `one` and `other` are the numbers of bits set.
+pub(super) struct Many {
+    words: Vec<u64>,
+    /// The blocks that have a pair.
+    blocks: [u64; 2],
+    one: u16,
+    other: u16,
+    one_words: u8,
+    other_words: u8,
+}
+
+impl Many {
+    /// Nothing yet, with room for these positions and those of one more block.
+    pub(super) fn for_positions(
+        one: impl Iterator<Item = u16>,
+        other: impl Iterator<Item = u16>,
+        mem: &mut Mem,
+    ) -> Result<Many, NoMemory> {
+        let mut blocks = 0u128;
+        let mut needed = |positions: &mut dyn Iterator<Item = u16>| {
+            positions.fold(0, |words, pos| {
+                blocks |= 1 << block_of(pos);
+                words.max(words_for(pos))
+            })
+        };
+        let mut one = one;
+        let mut other = other;
+        let (one_words, other_words) = (needed(&mut one), needed(&mut other));
+        let pairs = blocks.count_ones() as usize + 1;
+        let mut words = Vec::new();
+        words.try_reserve_exact(pairs * (one_words + other_words))?;
+        let many = Many {
+            words,
+            blocks: [0; 2],
+            one: 0,
+            other: 0,
+            one_words: one_words as u8,
+            other_words: other_words as u8,
+        };
+        mem.grew(many.heap_bytes());
+        Ok(many)
+    }
+
+    #[inline]
+    pub(super) fn len(&self, which: Which) -> u16 {
+        match which {
+            Which::One => self.one,
+            Which::Other => self.other,
+        }
+    }
+
+    #[inline]
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.words.capacity() * 8 + MALLOC_OVERHEAD
+    }
+
+    #[inline]
+    fn pair_words(&self) -> usize {
+        usize::from(self.one_words) + usize::from(self.other_words)
+    }
+
+    pub(super) fn blocks(&self) -> u8 {
+        let one = usize::from(self.one_words);
+        let pairs = self.words.chunks_exact(self.pair_words().max(1));
+        let with_one = pairs.filter(|pair| pair.iter().take(one).any(|&word| word != 0));
+        with_one.count() as u8
+    }
+
+    /// Where the block's pair begins, or would begin.
+    #[inline]
+    fn place(&self, b: u8) -> Result<usize, usize> {
+        let [low, high] = self.blocks;
+        let bit = 1 << (b % 64);
+        let (own, before) = match b < 64 {
+            true => (low, (low & (bit - 1)).count_ones()),
+            false => (high, low.count_ones() + (high & (bit - 1)).count_ones()),
+        };
+        let at = before as usize * self.pair_words();
+        if own & bit != 0 { Ok(at) } else { Err(at) }
+    }
+
+    /// The block's bitmaps.
+    #[inline]
+    fn pair(&self, b: u8) -> (&[u64], &[u64]) {
+        let pair = match self.place(b) {
+            Ok(at) => self.words.get(at..at + self.pair_words()),
+            Err(_) => None,
+        };
+        let pair = pair.and_then(|pair| pair.split_at_checked(self.one_words.into()));
+        pair.unwrap_or_default()
+    }
+
+    #[inline]
+    fn pair_mut(&mut self, b: u8) -> Option<(&mut [u64], &mut [u64])> {
+        let (at, len) = (self.place(b).ok()?, self.pair_words());
+        let pair = self.words.get_mut(at..at + len)?;
+        pair.split_at_mut_checked(self.one_words.into())
+    }
+
+    pub(super) fn contains_one(&self, pos: u16) -> bool {
+        let item = item_of(pos);
+        let word = self.pair(block_of(pos)).0.get(item as usize / 64);
+        word.is_some_and(|word| word >> (item % 64) & 1 != 0)
+    }
+
+    pub(super) fn block(&self, b: u8) -> Both {
+        let (one, other) = self.pair(b);
+        let offsets = |words: &[u64]| {
+            let mut offsets = Offsets::default();
+            let to = offsets.words_mut().iter_mut();
+            to.zip(words).for_each(|(to, word)| *to = *word);
+            offsets
+        };
+        Both {
+            one: offsets(one),
+            other: offsets(other),
+        }
+    }
+
+    #[inline]
+    pub(super) fn insert(&mut self, which: Which, pos: u16, mem: &mut Mem) -> Result<(), NoMemory> {
+        let (at, item) = (
+            self.bitmap(which, block_of(pos), words_for(pos), mem)?,
+            item_of(pos),
+        );
+        if let Some(word) = self.words.get_mut(at + item as usize / 64) {
+            let bit = 1 << (item % 64);
+            let new = u16::from(*word & bit == 0);
+            *word |= bit;
+            *self.count(which) += new;
+        }
+        Ok(())
+    }
+
+    /// Add offsets of a block, of which there is one at least.
+    pub(super) fn insert_offsets(
+        &mut self,
+        which: Which,
+        b: u8,
+        offsets: Offsets,
+        mem: &mut Mem,
+    ) -> Result<(), NoMemory> {
+        let more = offsets.words();
+        let needed = more
+            .iter()
+            .rposition(|&word| word != 0)
+            .map_or(1, |at| at + 1);
+        let at = self.bitmap(which, b, needed, mem)?;
+        let mut new = 0;
+        for (word, more) in self.words.iter_mut().skip(at).zip(more).take(needed) {
+            new += (more & !*word).count_ones() as u16;
+            *word |= more;
+        }
+        *self.count(which) += new;
+        Ok(())
+    }
+
+    #[inline]
+    fn count(&mut self, which: Which) -> &mut u16 {
+        match which {
+            Which::One => &mut self.one,
+            Which::Other => &mut self.other,
+        }
+    }
+
+    /// Where a block's bitmap of a which begins, which has so many words at
+    /// least. It is made if need be.
+    #[inline]
+    fn bitmap(
+        &mut self,
+        which: Which,
+        b: u8,
+        needed: usize,
+        mem: &mut Mem,
+    ) -> Result<usize, NoMemory> {
+        let words = match which {
+            Which::One => self.one_words,
+            Which::Other => self.other_words,
+        };
+        if needed > usize::from(words) {
+            self.widen(which, needed, mem)?;
+        }
+        let at = match self.place(b) {
+            Ok(at) => at,
+            Err(at) => {
+                self.open(b, at, mem)?;
+                at
+            }
+        };
+        Ok(match which {
+            Which::One => at,
+            Which::Other => at + usize::from(self.one_words),
+        })
+    }
+
+    /// Take a position out of both sets. Which of them had it.
+    #[inline]
+    pub(super) fn remove(&mut self, pos: u16) -> (bool, bool) {
+        let item = item_of(pos);
+        let Some((one, other)) = self.pair_mut(block_of(pos)) else {
+            return (false, false);
+        };
+        let clear = |words: &mut [u64]| match words.get_mut(item as usize / 64) {
+            Some(word) => {
+                let was = *word >> (item % 64) & 1 != 0;
+                *word &= !(1 << (item % 64));
+                was
+            }
+            None => false,
+        };
+        let removed = (clear(one), clear(other));
+        self.one -= u16::from(removed.0);
+        self.other -= u16::from(removed.1);
+        removed
+    }
+
+    /// Take these of a block out of one set, and those out of the other. Which
+    /// of them were there.
+    #[inline]
+    pub(super) fn take(&mut self, b: u8, gone: Both) -> Both {
+        let mut removed = Both::default();
+        let Some((one, other)) = self.pair_mut(b) else {
+            return removed;
+        };
+        let take = |bitmap: &mut [u64], gone: Offsets, removed: &mut Offsets| {
+            let mut n = 0;
+            let masks = gone.words().into_iter().zip(removed.words_mut());
+            for (word, (gone, removed)) in bitmap.iter_mut().zip(masks) {
+                let hit = *word & gone;
+                if hit != 0 {
+                    *word ^= hit;
+                    *removed = hit;
+                    n += hit.count_ones() as u16;
+                }
+            }
+            n
+        };
+        let ones = take(one, gone.one, &mut removed.one);
+        let others = take(other, gone.other, &mut removed.other);
+        self.one -= ones;
+        self.other -= others;
+        removed
+    }
+
+    /// Make an empty pair for a block.
+    fn open(&mut self, b: u8, at: usize, mem: &mut Mem) -> Result<(), NoMemory> {
+        let len = self.pair_words();
+        if self.words.len() + len > self.words.capacity() {
+            let before = self.heap_bytes();
+            // One block, or an eighth of what there is.
+            let more = len.max(self.words.len() / 8);
+            self.words.try_reserve_exact(more)?;
+            mem.changed(before, self.heap_bytes());
+        }
+        let end = self.words.len();
+        self.words.resize(end + len, 0); // there is room
+        self.words.copy_within(at..end, at + len);
+        if let Some(pair) = self.words.get_mut(at..at + len) {
+            pair.fill(0);
+        }
+        if let Some(word) = self.blocks.get_mut(usize::from(b / 64)) {
+            *word |= 1 << (b % 64);
+        }
+        Ok(())
+    }
+
+    /// Give every bitmap of a which so many words.
+    #[cold]
+    fn widen(&mut self, which: Which, words: usize, mem: &mut Mem) -> Result<(), NoMemory> {
+        let before = self.heap_bytes();
+        let (one, other) = (usize::from(self.one_words), usize::from(self.other_words));
+        let (more_ones, more_others) = match which {
+            Which::One => (words - one, 0),
+            Which::Other => (0, words - other),
+        };
+        let pairs = self
+            .blocks
+            .iter()
+            .map(|word| word.count_ones())
+            .sum::<u32>() as usize;
+        let mut wide = Vec::new();
+        wide.try_reserve_exact((pairs + 1) * (one + more_ones + other + more_others))?;
+        let mut rest = self.words.as_slice();
+        for _ in 0..pairs {
+            let (bitmap, more) = rest.split_at_checked(one).unwrap_or_default();
+            wide.extend_from_slice(bitmap);
+            wide.resize(wide.len() + more_ones, 0);
+            let (bitmap, more) = more.split_at_checked(other).unwrap_or_default();
+            wide.extend_from_slice(bitmap);
+            wide.resize(wide.len() + more_others, 0);
+            rest = more;
+        }
+        self.words = wide;
+        match which {
+            Which::One => self.one_words = words as u8,
+            Which::Other => self.other_words = words as u8,
+        }
+        mem.changed(before, self.heap_bytes());
+        Ok(())
+    }
+
+    /// Let go of empty pairs where three of four are. Where that needs memory
+    /// that is not to be had, all stays as it is.
+    #[inline]
+    pub(super) fn shrink(&mut self, mem: &mut Mem) {
+        // A pair that is not empty holds one position at least.
+        let most = usize::from(self.one) + usize::from(self.other);
+        if most * 4 * self.pair_words() < self.words.len() {
+            self.shrink_now(mem);
+        }
+    }
+
+    #[inline(never)]
+    fn shrink_now(&mut self, mem: &mut Mem) {
+        let (len, before) = (self.pair_words(), self.heap_bytes());
+        let full = |pair: &&[u64]| pair.iter().any(|&word| word != 0);
+        let pairs = || self.words.chunks_exact(len.max(1));
+        let mut words = Vec::new();
+        let room = (pairs().filter(full).count() + 1) * len;
+        if words.try_reserve_exact(room).is_err() {
+            return;
+        }
+        let mut blocks = 0u128;
+        for (b, pair) in bits_of(self.mask()).zip(pairs()) {
+            if full(&pair) {
+                words.extend_from_slice(pair);
+                blocks |= 1 << b;
+            }
+        }
+        self.blocks = [blocks as u64, (blocks >> 64) as u64];
+        self.words = words;
+        mem.changed(before, self.heap_bytes());
+    }
+
+    fn mask(&self) -> u128 {
+        let [low, high] = self.blocks;
+        u128::from(high) << 64 | u128::from(low)
+    }
+
+    pub(super) fn try_clone(&self, mem: &mut Mem) -> Result<Many, NoMemory> {
+        let mut words = Vec::new();
+        words.try_reserve_exact(self.words.len())?;
+        words.extend_from_slice(&self.words);
+        let copy = Many { words, ..*self };
+        mem.grew(copy.heap_bytes());
+        Ok(copy)
+    }
+
+    pub(super) fn iter(&self, which: Which) -> Iter<'_> {
+        let (one, other) = (self.one_words.into(), self.other_words.into());
+        let (skip, len) = match which {
+            Which::One => (0, one),
+            Which::Other => (one, other),
+        };
+        Iter {
+            words: &self.words,
+            pair: one + other,
+            skip,
+            len,
+            blocks: self.mask(),
+            b: 0,
+            word: 0,
+            at: 0,
+            bitmap: &[],
+        }
+    }
+}
+
+/// The numbers of the bits that are set.
+fn bits_of(mut mask: u128) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let bit = mask.trailing_zeros();
+        mask &= mask.wrapping_sub(1);
+        (bit < u128::BITS).then_some(bit)
+    })
+}
+
+/// Words a bitmap with this position needs.
+#[inline]
+fn words_for(pos: u16) -> usize {
+    item_of(pos) as usize / 64 + 1
+}
+
+/// The positions of one of the sets in ascending order.
+#[derive(Clone)]
+pub(crate) struct Iter<'a> {
+    /// The pairs that come after the present one.
+    words: &'a [u64],
+    /// Words of a pair, those before this which's, and this which's.
+    pair: usize,
+    skip: usize,
+    len: usize,
+    /// Blocks that come after the present one.
+    blocks: u128,
+    b: u8,
+    /// What is left of the present word, and its number.
+    word: u64,
+    at: u16,
+    /// Words of the present bitmap that come after it.
+    bitmap: &'a [u64],
+}
+
+impl Iterator for Iter<'_> {
+    type Item = u16;
+
+    fn next(&mut self) -> Option<u16> {
+        while self.word == 0 {
+            if let Some((&word, rest)) = self.bitmap.split_first() {
+                (self.word, self.bitmap) = (word, rest);
+                self.at += 1;
+                continue;
+            }
+            if self.blocks == 0 {
+                return None;
+            }
+            self.b = self.blocks.trailing_zeros() as u8;
+            self.blocks &= self.blocks - 1;
+            let (pair, rest) = self.words.split_at_checked(self.pair)?;
+            self.words = rest;
+            let bitmap = pair.get(self.skip..self.skip + self.len)?;
+            let (&word, rest) = bitmap.split_first()?;
+            (self.word, self.bitmap, self.at) = (word, rest, 0);
+        }
+        let bit = self.word.trailing_zeros() as u16;
+        self.word &= self.word - 1;
+        Some(position_of(self.b, self.at * 64 + bit))
+    }
+}

@@ -1,0 +1,153 @@
+//! Both against sets of the standard library.
+
+use super::*;
+use crate::block::{MAX_OFFSET, block_of, item_of};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+type Set = BTreeSet<u16>;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Insert(Which, u8, u16),
+    InsertOffsets(Which, u8, Vec<u16>),
+    Remove(u8, u16),
+    Take(u8, [Vec<u16>; 2]),
+    Set(u8, [Vec<u16>; 2]),
+    Clear(u8, u8),
+}
+
+fn ops(blocks: u8, offs: u16) -> impl Strategy<Value = Vec<Op>> {
+    let (b, off) = (0..blocks, 1..=offs);
+    let which = prop_oneof![Just(Which::One), Just(Which::Other)];
+    let some = || prop::collection::vec(1..=offs, 0..30);
+    let op = prop_oneof![
+        6 => (which.clone(), b.clone(), off.clone()).prop_map(|(w, b, o)| Op::Insert(w, b, o)),
+        1 => (which, b.clone(), some()).prop_map(|(w, b, o)| Op::InsertOffsets(w, b, o)),
+        2 => (b.clone(), off).prop_map(|(b, o)| Op::Remove(b, o)),
+        2 => (b.clone(), [some(), some()]).prop_map(|(b, o)| Op::Take(b, o)),
+        1 => (b.clone(), [some(), some()]).prop_map(|(b, o)| Op::Set(b, o)),
+        2 => (b, 1..blocks.max(2)).prop_map(|(b, n)| Op::Clear(b, n)),
+    ];
+    prop::collection::vec(op, 0..80)
+}
+
+fn any_ops() -> impl Strategy<Value = Vec<Op>> {
+    prop_oneof![ops(128, MAX_OFFSET), ops(3, 20), ops(32, 70), ops(1, 4)]
+}
+
+fn offsets(list: &[u16]) -> Offsets {
+    let mut offsets = Offsets::default();
+    list.iter().for_each(|&off| offsets.insert(off));
+    offsets
+}
+
+fn both([one, other]: &[Vec<u16>; 2]) -> Both {
+    Both {
+        one: offsets(one),
+        other: offsets(other),
+    }
+}
+
+/// The positions of a block, by their offsets.
+fn at(b: u8, list: &[u16]) -> impl Iterator<Item = u16> {
+    list.iter().map(move |&off| position(b, off))
+}
+
+proptest! {
+    #[test]
+    fn like_sets(ops in any_ops()) {
+        let (mut sets, mut mem) = (Sets::default(), Mem::default());
+        let mut model = [Set::new(), Set::new()];
+        for op in ops {
+            match op {
+                Op::Insert(which, b, off) => {
+                    sets.insert(which, position(b, off), &mut mem).unwrap();
+                    model[which as usize].insert(position(b, off));
+                }
+                Op::InsertOffsets(which, b, list) => {
+                    sets.insert_offsets(which, b, offsets(&list), &mut mem).unwrap();
+                    model[which as usize].extend(at(b, &list));
+                }
+                Op::Remove(b, off) => {
+                    let pos = position(b, off);
+                    let removed = sets.remove(pos, &mut mem);
+                    prop_assert_eq!(removed, (model[0].remove(&pos), model[1].remove(&pos)));
+                }
+                Op::Take(b, lists) => {
+                    let removed = sets.take(b, both(&lists), &mut mem);
+                    for ((set, list), removed) in
+                        model.iter_mut().zip(&lists).zip([removed.one, removed.other])
+                    {
+                        let gone: Set = at(b, list).filter(|pos| set.remove(pos)).collect();
+                        prop_assert!(removed.iter().map(|off| position(b, off)).eq(gone));
+                    }
+                }
+                Op::Set(b, lists) => {
+                    sets.set_block(b, both(&lists), &mut mem).unwrap();
+                    for (set, list) in model.iter_mut().zip(&lists) {
+                        set.retain(|&pos| block_of(pos) != b);
+                        set.extend(at(b, list));
+                    }
+                }
+                Op::Clear(b, n) => for b in b..(b + n).min(128) {
+                    sets.clear_block(b, &mut mem);
+                    model.iter_mut().for_each(|set| set.retain(|&pos| block_of(pos) != b));
+                },
+            }
+            for (which, set) in [Which::One, Which::Other].into_iter().zip(&model) {
+                prop_assert_eq!(usize::from(sets.len(which)), set.len());
+                prop_assert!(sets.iter(which).eq(set.iter().copied()));
+            }
+            prop_assert_eq!(mem.used(), sets.heap_bytes());
+            let blocks: BTreeSet<u8> = model[0].iter().map(|&pos| block_of(pos)).collect();
+            prop_assert_eq!(sets.blocks() as usize, blocks.len());
+        }
+        for b in [0, 1, 2, 63, 64, 127] {
+            let block = sets.block(b);
+            for (set, offsets) in model.iter().zip([block.one, block.other]) {
+                let of_block = set.iter().filter(|&&pos| block_of(pos) == b);
+                prop_assert!(offsets.iter().eq(of_block.map(|&pos| item_of(pos) + 1)));
+            }
+            let pos = position(b, 7);
+            prop_assert_eq!(sets.contains_one(pos), model[0].contains(&pos));
+        }
+        for (which, set) in [Which::One, Which::Other].into_iter().zip(&model) {
+            let all = sets.by_block(which);
+            let all = all.flat_map(|(b, offsets)| offsets.iter().map(move |off| position(b, off)));
+            prop_assert!(all.eq(set.iter().copied()));
+        }
+        let copy = sets.try_clone(&mut mem).unwrap();
+        prop_assert!(copy.iter(Which::Other).eq(model[1].iter().copied()));
+        prop_assert_eq!(mem.used(), sets.heap_bytes() + copy.heap_bytes());
+    }
+}
+
+/// Bytes per block that has positions, however they are spread.
+#[test]
+fn stays_small() {
+    assert!(size_of::<Sets>() <= 48);
+    for (step, offs, most) in [(1, 256, 64), (7, 256, 64), (2, 60, 16), (60, 60, 16)] {
+        let (mut sets, mut mem) = (Sets::default(), Mem::default());
+        for b in 0..32 {
+            for off in (1..=offs).step_by(step) {
+                sets.insert(Which::One, position(b, off), &mut mem).unwrap();
+            }
+            let (bytes, blocks) = (sets.heap_bytes(), usize::from(sets.blocks()));
+            assert!(bytes <= 80 + most * blocks, "{bytes} for {blocks} blocks");
+        }
+        // Room may stay for four blocks per position.
+        for b in 0..32 {
+            sets.clear_block(b, &mut mem);
+            let (bytes, left) = (sets.heap_bytes(), usize::from(sets.len(Which::One)));
+            assert!(
+                bytes <= 80 + 4 * most * left,
+                "{bytes} for {left} positions"
+            );
+        }
+        assert_eq!(
+            (sets.len(Which::One), sets.heap_bytes(), mem.used()),
+            (0, 0, 0)
+        );
+    }
+}

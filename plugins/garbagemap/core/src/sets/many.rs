@@ -8,7 +8,8 @@ use crate::mem::{MALLOC_OVERHEAD, Mem, NoMemory};
 /// `one_words` words for one set and `other_words` for the other, which is what
 /// the highest position of any of them needs, and nothing if there is none. An
 /// empty pair may stay, for what a block had it will have again. Invariant:
-/// `one` and `other` are the numbers of bits set.
+/// `one` and `other` are the numbers of bits set, `one_blocks` that of the
+/// blocks of which the one set has some.
 pub(super) struct Many {
     words: Vec<u64>,
     /// The blocks that have a pair.
@@ -17,6 +18,7 @@ pub(super) struct Many {
     other: u16,
     one_words: u8,
     other_words: u8,
+    one_blocks: u8,
 }
 
 impl Many {
@@ -46,6 +48,7 @@ impl Many {
             other: 0,
             one_words: one_words as u8,
             other_words: other_words as u8,
+            one_blocks: 0,
         };
         mem.grew(many.heap_bytes());
         Ok(many)
@@ -69,11 +72,9 @@ impl Many {
         usize::from(self.one_words) + usize::from(self.other_words)
     }
 
+    #[inline]
     pub(super) fn blocks(&self) -> u8 {
-        let one = usize::from(self.one_words);
-        let pairs = self.words.chunks_exact(self.pair_words().max(1));
-        let with_one = pairs.filter(|pair| pair.iter().take(one).any(|&word| word != 0));
-        with_one.count() as u8
+        self.one_blocks
     }
 
     /// Where the block's pair begins, or would begin.
@@ -133,13 +134,22 @@ impl Many {
             self.bitmap(which, block_of(pos), words_for(pos), mem)?,
             item_of(pos),
         );
+        let first = which == Which::One && self.is_empty_at(at);
         if let Some(word) = self.words.get_mut(at + item as usize / 64) {
             let bit = 1 << (item % 64);
             let new = u16::from(*word & bit == 0);
             *word |= bit;
             *self.count(which) += new;
+            self.one_blocks += u8::from(first);
         }
         Ok(())
+    }
+
+    /// Whether the one set's bitmap that begins here is empty.
+    #[inline]
+    fn is_empty_at(&self, at: usize) -> bool {
+        let bitmap = self.words.get(at..at + usize::from(self.one_words));
+        bitmap.is_none_or(|words| words.iter().all(|&word| word == 0))
     }
 
     /// Add offsets of a block, of which there is one at least.
@@ -156,6 +166,7 @@ impl Many {
             .rposition(|&word| word != 0)
             .map_or(1, |at| at + 1);
         let at = self.bitmap(which, b, needed, mem)?;
+        self.one_blocks += u8::from(which == Which::One && self.is_empty_at(at));
         let mut new = 0;
         for (word, more) in self.words.iter_mut().skip(at).zip(more).take(needed) {
             new += (more & !*word).count_ones() as u16;
@@ -173,8 +184,8 @@ impl Many {
         }
     }
 
-    /// Where a block's bitmap of a which begins, which has so many words at
-    /// least. It is made if need be.
+    /// Where a block's bitmap for one of the sets begins, which has so many
+    /// words at least. It is made if need be.
     #[inline]
     fn bitmap(
         &mut self,
@@ -219,6 +230,8 @@ impl Many {
             None => false,
         };
         let removed = (clear(one), clear(other));
+        let last = removed.0 && one.iter().all(|&word| word == 0);
+        self.one_blocks -= u8::from(last);
         self.one -= u16::from(removed.0);
         self.other -= u16::from(removed.1);
         removed
@@ -246,7 +259,9 @@ impl Many {
             n
         };
         let ones = take(one, gone.one, &mut removed.one);
+        let last = ones != 0 && one.iter().all(|&word| word == 0);
         let others = take(other, gone.other, &mut removed.other);
+        self.one_blocks -= u8::from(last);
         self.one -= ones;
         self.other -= others;
         removed

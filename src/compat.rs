@@ -21,6 +21,8 @@ pub mod raw {
             state: *mut pg_sys::XLogReaderState,
             errormsg: *mut *mut c_char,
         ) -> *mut pg_sys::XLogRecord;
+        /// `utils/mmgr/mcxt.c`
+        pub fn MemoryContextReset(context: pg_sys::MemoryContext);
         /// `access/transam/xlogutils.c`
         pub fn wal_segment_open(
             state: *mut pg_sys::XLogReaderState,

@@ -18,7 +18,7 @@ use walker_plugin::wal::Lsn;
 
 /// Records read before the worker looks after everything else.
 const BATCH: u32 = 512;
-/// One in this many records is timed.
+/// One in this many records that somebody wants is timed.
 const SAMPLE: u32 = 64;
 
 /// Why a batch ended.
@@ -52,6 +52,12 @@ struct LastRecord {
     crc: u32,
 }
 
+/// Why a batch ended, and the last record of it.
+struct Ended {
+    why: RawEnd,
+    last: LastRecord,
+}
+
 enum RawEnd {
     Full,
     EndOfWal,
@@ -66,20 +72,13 @@ pub fn run_batch(
     input: &BatchInput<'_>,
     stats: &BatchStats,
 ) -> BatchEnd {
-    // Noted record by record: after a read that gives nothing the reader no
-    // longer has the last one.
-    let mut last = LastRecord {
-        lsn: 0,
-        end: reader.end().0,
-        crc: 0,
-    };
+    let end = reader.end().0;
     let state = reader.raw();
-    let to_last = &raw mut last;
     // SAFETY: `batch` neither panics nor owns anything that needs a
     // destructor, so an ERROR may leave it by longjmp.
-    let why = unsafe {
+    let Ended { why, last } = unsafe {
         pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
-        pg_sys::ffi::pg_guard_ffi_boundary(|| batch(state, table, input, stats, to_last))
+        pg_sys::ffi::pg_guard_ffi_boundary(|| batch(state, end, table, input, stats))
     };
     reader.came_back();
     if last.lsn != 0 {
@@ -96,15 +95,24 @@ pub fn run_batch(
 }
 
 /// # Safety
-/// Inside pg_guard_ffi_boundary, with a reader that stands behind `last.end`.
+/// Inside pg_guard_ffi_boundary, with a reader that stands behind `end`.
 unsafe fn batch(
     state: *mut pg_sys::XLogReaderState,
+    end: u64,
     table: &DispatchTable,
     input: &BatchInput<'_>,
     stats: &BatchStats,
-    last: *mut LastRecord,
-) -> RawEnd {
-    for _ in 0..BATCH {
+) -> Ended {
+    // Noted record by record: after a read that gives nothing the reader no
+    // longer has the last one. Not through a pointer, so that it can stay in
+    // registers: an ERROR that leaves this function needs it no more.
+    let mut last = LastRecord {
+        lsn: 0,
+        end,
+        crc: 0,
+    };
+    let mut left = BATCH;
+    let why = loop {
         // SAFETY: flags that signal handlers set; a volatile read each.
         let interrupted = unsafe {
             (&raw const pg_sys::InterruptPending).read_volatile()
@@ -112,71 +120,94 @@ unsafe fn batch(
                 | (&raw const pg_sys::ConfigReloadPending).read_volatile()
         };
         if interrupted != 0 {
-            return RawEnd::Interrupted;
+            break RawEnd::Interrupted;
         }
-        // SAFETY: the caller's promise.
-        if unsafe { (*last).end } >= input.limit.0 {
-            return RawEnd::EndOfWal;
+        if last.end >= input.limit.0 {
+            break RawEnd::EndOfWal;
         }
+        if left == 0 {
+            break RawEnd::Full;
+        }
+        left -= 1;
         let mut message: *mut c_char = core::ptr::null_mut();
         #[allow(
             ffi_unwind_calls,
             reason = "the caller is inside pg_guard_ffi_boundary"
         )]
         // SAFETY: XLogReadRecord either returns a record that stays valid
-        // until the next call, or NULL and perhaps a message.
-        let header = unsafe { raw::XLogReadRecord(state, &mut message) };
-        if header.is_null() {
-            return RawEnd::NoRecord(message);
+        // until the next call and is state->record then, or NULL and perhaps
+        // a message.
+        let record = unsafe {
+            if raw::XLogReadRecord(state, &mut message).is_null() {
+                break RawEnd::NoRecord(message);
+            }
+            &*(*state).record
+        };
+        last = LastRecord {
+            lsn: record.lsn,
+            end: record.next_lsn,
+            crc: record.header.xl_crc,
+        };
+        let rmid = record.header.xl_rmid;
+        current::read_to(last.end);
+        if last.lsn >= input.count_from.0 {
+            count(record, stats);
         }
-        // SAFETY: a record was read, so state->record is set.
-        unsafe {
-            *last = LastRecord {
-                lsn: (*state).ReadRecPtr,
-                end: (*state).EndRecPtr,
-                crc: (*header).xl_crc,
-            };
-            current::read_to((*last).end);
-            deliver(state, table, input, stats);
+        let calls = table.calls(rmid);
+        if !calls.is_empty() {
+            // SAFETY: the caller's promise, and a record is at hand.
+            unsafe { deliver(state, &last, rmid, calls, input, stats) };
         }
-    }
-    RawEnd::Full
+    };
+    Ended { why, last }
 }
 
-/// Count the record at hand and call the plugins.
+/// Count a record by its resource manager.
+#[inline]
+fn count(record: &pg_sys::DecodedXLogRecord, stats: &BatchStats) {
+    let counts = &stats.rmgrs[usize::from(record.header.xl_rmid)];
+    add(&counts.records, 1);
+    add(&counts.bytes, u64::from(record.header.xl_tot_len));
+    if record.max_block_id >= 0 {
+        add(&counts.fpi_bytes, fpi_bytes(record));
+    }
+}
+
+/// Call the plugins that want the record at hand.
 ///
 /// # Safety
 /// As for `batch`, with a record at hand.
 #[inline]
 unsafe fn deliver(
     state: *mut pg_sys::XLogReaderState,
-    table: &DispatchTable,
+    record: &LastRecord,
+    rmid: u8,
+    calls: &[Call],
     input: &BatchInput<'_>,
     stats: &BatchStats,
 ) {
-    // SAFETY: XLogReadRecord set it.
-    let record = unsafe { &*(*state).record };
-    let (lsn, end, rmid) = (record.lsn, record.next_lsn, record.header.xl_rmid);
-    if lsn >= input.count_from.0 {
-        let counts = &stats.rmgrs[usize::from(rmid)];
-        add(&counts.records, 1);
-        add(&counts.bytes, u64::from(record.header.xl_tot_len));
-        if record.max_block_id >= 0 {
-            add(&counts.fpi_bytes, fpi_bytes(record));
-        }
-    }
     let seen = stats.seen.get().wrapping_add(1);
     stats.seen.set(seen);
     let timed = seen.is_multiple_of(SAMPLE);
-    for call in table.calls(rmid) {
+    for call in calls {
         let Some(position) = input.positions.get(call.plugin as usize) else {
             continue;
         };
-        if end <= *position {
+        if record.end <= *position {
             continue;
         }
         // SAFETY: the caller's promise.
-        unsafe { deliver_to(state, call, lsn, rmid, timed, input.record_context, stats) };
+        unsafe {
+            deliver_to(
+                state,
+                call,
+                record.lsn,
+                rmid,
+                timed,
+                input.record_context,
+                stats,
+            )
+        };
     }
 }
 
@@ -210,7 +241,7 @@ unsafe fn deliver_to(
         (call.callback)(state);
         pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
         if !(*context).isReset {
-            pg_sys::MemoryContextReset(context);
+            raw::MemoryContextReset(context);
         }
     }
     current::leave();

@@ -30,7 +30,7 @@ pub struct BatchStats {
     pub delivered: [Cell<u64>; MAX_PLUGINS],
     /// Nanoseconds in callbacks, by plugin, scaled up from the sample.
     pub time_ns: [Cell<u64>; MAX_PLUGINS],
-    /// Records seen, for the sampling.
+    /// Records that somebody wanted, for the sampling.
     pub seen: Cell<u32>,
 }
 

@@ -9,6 +9,7 @@ mod limit;
 mod page_read;
 mod scan;
 mod source;
+mod window;
 
 pub use limit::{Limit, current_limit};
 pub use source::WalSource;
@@ -38,6 +39,8 @@ pub enum NoRecord {
 /// An XLogReader and where it stands.
 pub struct Reader {
     state: *mut pg_sys::XLogReaderState,
+    /// The buffer that XLogReaderAllocate made, which `page_read` puts aside.
+    read_buffer: *mut c_char,
     source: Box<WalSource>,
     end: Lsn,
     /// The raw reader was called and has not come back.
@@ -79,6 +82,8 @@ impl Reader {
         }
         let mut reader = Reader {
             state,
+            // SAFETY: not NULL, and no page was read yet.
+            read_buffer: unsafe { (*state).readBuf },
             source,
             end: start,
             in_read: false,
@@ -180,9 +185,11 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         // SAFETY: allocated in `new`, freed once; closes the open segment. Not
-        // freed after an ERROR, see `came_back`.
+        // freed after an ERROR, see `came_back`. XLogReaderFree frees readBuf,
+        // which must be the one that was allocated.
         unsafe {
             self.source.forget_segment(self.state);
+            (*self.state).readBuf = self.read_buffer;
             if !self.in_read {
                 pg_sys::XLogReaderFree(self.state);
             }

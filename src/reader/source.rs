@@ -4,15 +4,13 @@
 //! beyond the limit and never crosses a segment boundary, so what is in it is
 //! final and of one file.
 
+use super::window::{CHUNK, Window};
 use super::{Limit, NoRecord};
 use crate::compat;
 use core::mem::MaybeUninit;
 use pgrx::prelude::*;
 use walker_plugin::state::is_shortage;
 use walker_plugin::wal::{BLCKSZ, Lsn};
-
-/// Size of the window. Divides every allowed segment size (1 MB and up).
-const CHUNK: u64 = 128 * 1024;
 
 /// The segment file that is open in the XLogReader.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,9 +21,7 @@ struct OpenSegment {
 
 /// The private data of our XLogReader.
 pub struct WalSource {
-    window: Vec<u8>,
-    window_start: Lsn,
-    window_len: usize,
+    window: Window,
     limit: Limit,
     tli: u32,
     open: Option<OpenSegment>,
@@ -36,9 +32,7 @@ impl WalSource {
     /// Nothing read, nothing allowed.
     pub fn new() -> WalSource {
         WalSource {
-            window: vec![0; CHUNK as usize],
-            window_start: Lsn(0),
-            window_len: 0,
+            window: Window::new(),
             limit: Limit {
                 lsn: Lsn(0),
                 tli: 0,
@@ -63,62 +57,40 @@ impl WalSource {
         self.refusal.take()
     }
 
-    /// Copy a page, at least `need` bytes of it; the number of bytes copied.
+    /// Where a page is, with at least `need` bytes of it, and how many bytes.
+    /// The bytes stay until another page is asked for.
     #[inline]
     pub(super) fn page(
         &mut self,
         state: *mut pg_sys::XLogReaderState,
         page: Lsn,
         need: usize,
-        to: &mut [u8],
-    ) -> Option<usize> {
+    ) -> Option<(*mut u8, usize)> {
         self.refusal = None;
-        let have = self.have(page);
-        let have = if have >= need {
-            have
-        } else {
-            self.fill(state, page, need)?
-        };
-        let from = page.bytes_since(self.window_start) as usize;
-        let len = have.min(BLCKSZ);
-        to.get_mut(..len)?
-            .copy_from_slice(self.window.get(from..from + len)?);
-        Some(len)
+        if self.window.have(page) < need {
+            self.fill(state, page, need)?;
+        }
+        Some((self.window.at(page), self.window.have(page).min(BLCKSZ)))
     }
 
-    /// Bytes the window has from `page` on.
-    fn have(&self, page: Lsn) -> usize {
-        let Some(skip) = page.0.checked_sub(self.window_start.0) else {
-            return 0;
-        };
-        self.window_len
-            .saturating_sub(usize::try_from(skip).unwrap_or(usize::MAX))
-    }
-
-    /// Read the window anew, beginning with `page`.
-    fn fill(
-        &mut self,
-        state: *mut pg_sys::XLogReaderState,
-        page: Lsn,
-        need: usize,
-    ) -> Option<usize> {
+    /// Read on from what the window has of `page`, if it has anything of it:
+    /// what was handed out is not touched. Else read it anew from there.
+    #[cold]
+    fn fill(&mut self, state: *mut pg_sys::XLogReaderState, page: Lsn, need: usize) -> Option<()> {
         let wanted = Lsn(page.0 + need as u64);
         if self.limit.lsn < wanted {
             self.refusal = Some(NoRecord::Incomplete(wanted));
             return None;
         }
-        self.window_len = 0;
-        let end = self.limit.lsn.0.min((page.0 / CHUNK + 1) * CHUNK);
-        let len = (end - page.0) as usize;
-
+        let from = self.window.keep_only(page);
+        let to = Lsn(self.limit.lsn.0.min((page.0 / CHUNK + 1) * CHUNK));
         self.determine_timeline(state, page, need);
-        let buffered = self.read_buffers(page, len);
-        if buffered < len && !self.read_file(state, page, buffered, len) {
+        let from = Lsn(from.0 + self.read_buffers(from, to) as u64);
+        if from < to && !self.read_file(state, from, to) {
             return None;
         }
-        self.window_start = page;
-        self.window_len = len;
-        Some(len)
+        self.window.filled(to);
+        Some(())
     }
 
     /// Which timeline's file holds the page: after a switch, WAL from before
@@ -134,28 +106,20 @@ impl WalSource {
 
     /// Take what the WAL buffers still have, where reading is close behind
     /// writing; the number of bytes taken.
-    fn read_buffers(&mut self, page: Lsn, len: usize) -> usize {
+    fn read_buffers(&mut self, from: Lsn, to: Lsn) -> usize {
         if self.limit.in_recovery || self.tli != self.limit.tli {
             return 0;
         }
-        match self.window.get_mut(..len) {
-            Some(to) => compat::read_from_wal_buffers(to, page.0, self.tli).min(len),
-            None => 0,
-        }
+        let buffer = self.window.free(from, to);
+        compat::read_from_wal_buffers(buffer, from.0, self.tli).min(buffer.len())
     }
 
     /// Read the rest of the window through the server's WALRead, so that WAL
     /// encryption inside the server works for us too.
-    fn read_file(
-        &mut self,
-        state: *mut pg_sys::XLogReaderState,
-        page: Lsn,
-        from: usize,
-        len: usize,
-    ) -> bool {
+    fn read_file(&mut self, state: *mut pg_sys::XLogReaderState, from: Lsn, to: Lsn) -> bool {
         // SAFETY: set once at server start.
         let segment_size = unsafe { pg_sys::wal_segment_size } as u64;
-        let segno = page.0 / segment_size;
+        let segno = from.0 / segment_size;
         if !self.open_segment(
             state,
             OpenSegment {
@@ -165,9 +129,7 @@ impl WalSource {
         ) {
             return false;
         }
-        let Some(to) = self.window.get_mut(from..len) else {
-            return false;
-        };
+        let buffer = self.window.free(from, to);
         let mut error = MaybeUninit::<pg_sys::WALReadError>::zeroed();
         // SAFETY: WALRead (access/transam/xlogreader.c) fills exactly the
         // buffer it is given and uses the segment that is open; on failure it
@@ -175,9 +137,9 @@ impl WalSource {
         unsafe {
             let done = pg_sys::WALRead(
                 state,
-                to.as_mut_ptr().cast(),
-                page.0 + from as u64,
-                to.len(),
+                buffer.as_mut_ptr().cast(),
+                from.0,
+                buffer.len(),
                 self.tli,
                 error.as_mut_ptr(),
             );

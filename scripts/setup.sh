@@ -144,6 +144,28 @@ debian_source_list() {
   printf 'Types: deb-src\nURIs: %s\nSuites: %s\nComponents: main\n' "$uri" "$suite"
 }
 
+# A mirror may name a version of which it does not have the files yet: then the
+# minor release before it serves. No index vouches for that one any more, but
+# its description is signed by its maintainer.
+older_source() {
+  local url=$1 minor back old dsc
+  minor=$(sed -nE 's/.*_[0-9]+\.([0-9]+)-[^/]*\.dsc$/\1/p' <<<"$url")
+  [ -n "$minor" ] || die "there is no source package of PostgreSQL, full output in $LOG"
+  packages debian-keyring gpgv
+  for back in 1 2 3; do
+    old=$(sed -E "s/_([0-9]+)\.$minor-/_\1.$((minor - back))-/" <<<"$url")
+    dsc=source.dsc
+    /usr/lib/apt/apt-helper download-file "$old" "$dsc" >>"$LOG" 2>&1 || continue
+    quiet gpgv --keyring /usr/share/keyrings/debian-keyring.gpg "$dsc"
+    local sum file
+    read -r sum file < <(sed -n '/^Checksums-Sha256:/,/^[A-Z]/s/^ \([0-9a-f]*\) [0-9]* \(.*\.orig\.tar\.[a-z0-9]*\)$/\1 \2/p' "$dsc")
+    quiet /usr/lib/apt/apt-helper download-file "$(dirname "$old")/$file" "$file" "SHA256:$sum"
+    say "the mirror lacks the files of minor release $minor, taking $file"
+    return 0
+  done
+  die "could not get the source of PostgreSQL, full output in $LOG"
+}
+
 server_from_source() {
   local major=$1 suite=$2 src=$WALKER_CACHE/src/$1 to=$SERVERS/$1 apt
   packages build-essential bison flex perl libipc-run-perl pkg-config \
@@ -156,7 +178,11 @@ server_from_source() {
     -o "Dir::State::lists=$src/lists" -o APT::Sandbox::User="$(id -un)"
     -o "Dir::Cache=$src/lists" -o Debug::NoLocking=1)
   quiet "${apt[@]}" update
-  (cd "$src/dl" && quiet "${apt[@]}" source --download-only "postgresql-$major")
+  (
+    cd "$src/dl"
+    "${apt[@]}" source --download-only "postgresql-$major" >>"$LOG" 2>&1 ||
+      older_source "$("${apt[@]}" source --print-uris "postgresql-$major" | sed -nE "s/^'([^']*\.dsc)'.*/\1/p")"
+  )
   mkdir "$src/tree"
   tar -C "$src/tree" --strip-components=1 -xf "$src/dl/postgresql-${major}_"*.orig.tar.*
   rm -rf "$src/lists" "$src/dl"

@@ -139,6 +139,7 @@ impl<S: Sink> Ledger<S> {
     /// A backend is about to read pages of the relation. Pages it read before
     /// this returned must not be handed over. False if memory is short.
     pub fn begin_base_scan(&mut self, locator: RelFileLocator) -> bool {
+        self.note_recent();
         let Some(idx) = self.open(locator) else {
             return false;
         };
@@ -163,6 +164,7 @@ impl<S: Sink> Ledger<S> {
         applied: Lsn,
         oracle: &mut dyn Oracle,
     ) -> BaseOutcome {
+        self.note_recent();
         let Some(idx) = self.rels.find(locator) else {
             return BaseOutcome::NoScan;
         };
@@ -223,6 +225,7 @@ impl<S: Sink> Ledger<S> {
         size: Option<(BlockNumber, Lsn)>,
         applied: Lsn,
     ) {
+        self.note_recent();
         let Some(idx) = self.rels.find(locator) else {
             return;
         };

@@ -190,6 +190,7 @@ impl<S: Sink> Ledger<S> {
     /// applied. `now` is the time in microseconds of any epoch; `None` while
     /// old WAL is read, which says nothing of the rates of now.
     pub fn publish(&mut self, now: Option<i64>) {
+        self.note_recent();
         self.show_waiting();
         while let Some(idx) = self.counted.pop() {
             let Some(rel) = self.rels.get_mut(idx) else {

@@ -16,6 +16,7 @@ use crate::counters::Why;
 use crate::ended::{Ended, Multixacts};
 use crate::mem::{Mem, NoMemory};
 use crate::range::{Effect, Range};
+use crate::recent::Recent;
 use crate::relation::{Geometry, Relations};
 use crate::shown::Totals;
 use crate::state::Saving;
@@ -39,6 +40,7 @@ pub struct Ledger<S: Sink> {
     pub(crate) sink: S,
     pub(crate) rels: Relations<S::Rel>,
     pub(crate) txs: Transactions,
+    pub(crate) recent: Recent,
     pub(crate) ended: Ended,
     pub(crate) multixacts: Multixacts,
     pub(crate) scans: Scans,
@@ -74,6 +76,7 @@ impl<S: Sink> Ledger<S> {
             sink,
             rels: Relations::default(),
             txs: Transactions::default(),
+            recent: Recent::default(),
             ended: Ended::default(),
             multixacts: Multixacts::default(),
             scans: Scans::default(),

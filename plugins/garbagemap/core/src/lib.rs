@@ -24,6 +24,7 @@ mod normal;
 mod ops;
 mod range;
 mod range_map;
+mod recent;
 mod relation;
 mod resolve;
 mod sets;

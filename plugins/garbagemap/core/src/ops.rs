@@ -14,6 +14,7 @@ use crate::range::Effect;
 impl<S: Sink> Ledger<S> {
     /// The page was initialised.
     pub(crate) fn init_page(&mut self, at: At) {
+        self.note_recent_of(at);
         self.learn(at, |range, b, mem| {
             range.init_block(b, mem);
             Ok(Effect::default())
@@ -29,6 +30,7 @@ impl<S: Sink> Ledger<S> {
         off: OffsetNumber,
         xid: Option<TransactionId>,
     ) -> Option<u32> {
+        self.note_recent_by(xid.unwrap_or(0));
         self.delta(at, xid.unwrap_or(0), |range, b, mem| {
             range.insert(b, off, xid, mem)
         })
@@ -44,6 +46,7 @@ impl<S: Sink> Ledger<S> {
         xid: TransactionId,
         how: Event,
     ) -> Option<u32> {
+        self.note_recent_by(xid);
         self.delta(at, xid, |range, b, mem| {
             let new_touch = range.delete(b, off, xid, how, mem)?;
             Ok(Effect {
@@ -56,6 +59,7 @@ impl<S: Sink> Ledger<S> {
     /// A speculative insertion was taken back: the tuple is dead, whatever the
     /// transaction does.
     pub(crate) fn super_delete(&mut self, at: At, off: OffsetNumber) -> Option<u32> {
+        self.note_recent_of(at);
         self.why = Why::TakenBack;
         let rel = self.delta(at, 0, |range, b, mem| {
             range.kill(b, off, mem)?;
@@ -67,6 +71,7 @@ impl<S: Sink> Ledger<S> {
 
     /// A tuple was locked, and its xmax now names lockers only.
     pub(crate) fn lock_only(&mut self, at: At, off: OffsetNumber) {
+        self.note_recent_of(at);
         self.delta(at, 0, |range, b, mem| {
             range.clear_deleters(b, off, mem);
             Ok(Effect::default())
@@ -82,6 +87,7 @@ impl<S: Sink> Ledger<S> {
         new_off: OffsetNumber,
         xid: TransactionId,
     ) -> Option<u32> {
+        self.note_recent_by(xid);
         self.delta(at, xid, |range, b, mem| {
             range.update(b, (old_off, new_off), xid, mem)
         })
@@ -95,6 +101,7 @@ impl<S: Sink> Ledger<S> {
         nowdead: Offsets,
         nowunused: Offsets,
     ) {
+        self.note_recent_of(at);
         self.delta(at, 0, |range, b, mem| {
             range.prune(b, redirected, nowdead, nowunused, mem)?;
             Ok(Effect::default())
@@ -103,6 +110,7 @@ impl<S: Sink> Ledger<S> {
 
     /// The page was found all-visible. This does not set the heap page's LSN.
     pub(crate) fn visible(&mut self, at: At) {
+        self.note_recent_of(at);
         let at = At {
             sets_page_lsn: false,
             ..at
@@ -112,6 +120,7 @@ impl<S: Sink> Ledger<S> {
 
     /// The block's state is not known any more.
     pub(crate) fn forget_block(&mut self, at: At) {
+        self.note_recent_of(at);
         let Some(idx) = self.rels.find(at.locator) else {
             return;
         };

@@ -288,6 +288,32 @@ impl Range {
         self.garbage.set_block(b, both, mem)
     }
 
+    /// A transaction that had nothing undecided here has ended, and inserted
+    /// and deleted these (0 is none). Whether that contradicts the state before.
+    /// After an error the range is not to be used.
+    #[inline]
+    pub(crate) fn ended(
+        &mut self,
+        b: u8,
+        (inserted, deleted): (OffsetNumber, OffsetNumber),
+        outcome: Outcome,
+        mem: &mut Mem,
+    ) -> Result<bool, NoMemory> {
+        let contradiction = match inserted {
+            0 => false,
+            off => self.free(b, position(b, off), mem),
+        };
+        let now_dead = match outcome {
+            Outcome::Committed => deleted,
+            Outcome::Aborted | Outcome::Unknown => inserted,
+        };
+        // An update of a tuple to itself deletes nothing.
+        if now_dead != 0 && (inserted != deleted || outcome != Outcome::Committed) {
+            self.garbage.insert(DEAD, position(b, now_dead), mem)?;
+        }
+        Ok(contradiction)
+    }
+
     /// A transaction has ended; how many of its deletions were updates. After
     /// an error the range is not to be used.
     #[inline]

@@ -4,6 +4,7 @@ use walker_wal::TransactionId;
 
 use crate::Sink;
 use crate::ledger::Ledger;
+use crate::relation::Relation;
 use crate::xact::{Oracle, Outcome, Touch, precedes};
 
 impl<S: Sink> Ledger<S> {
@@ -20,6 +21,7 @@ impl<S: Sink> Ledger<S> {
             true => Outcome::Committed,
             false => Outcome::Aborted,
         };
+        self.settle_recent(xid, outcome);
         self.settle_transaction(xid, outcome);
     }
 
@@ -74,28 +76,40 @@ impl<S: Sink> Ledger<S> {
         };
         let delta = range.age();
         let wait = !std::mem::replace(&mut range.waiting, true);
-        let committed = match outcome {
-            Outcome::Committed => true,
-            Outcome::Aborted => false,
-            Outcome::Unknown => {
-                self.age_garbage(idx, delta, None);
-                self.give_up_held(idx, rangeno);
-                return self.show(idx, rangeno);
-            }
-        };
+        if outcome == Outcome::Unknown {
+            self.age_garbage(idx, delta, None);
+            self.give_up_held(idx, rangeno);
+            return self.show(idx, rangeno);
+        }
         if delta != 0 {
-            // What an aborted transaction inserted may go at once.
-            rel.horizon
-                .changed_by(delta, if committed { xid } else { 0 });
-            if let Ok(n @ 1..) = u64::try_from(delta) {
-                rel.counted.counters.ended(n, committed, updated);
-            }
+            rel.garbage_ended(delta, xid, outcome, updated);
             if !rel.counted.waiting {
                 self.show_counters_of(idx);
             }
         }
         if wait {
             self.to_be_shown(idx, rangeno);
+        }
+    }
+}
+
+impl<R> Relation<R> {
+    /// There are `delta` more dead tuples by the end of a transaction, of which
+    /// `updated` were updated.
+    #[inline]
+    pub(crate) fn garbage_ended(
+        &mut self,
+        delta: i32,
+        xid: TransactionId,
+        outcome: Outcome,
+        updated: u16,
+    ) {
+        let committed = outcome == Outcome::Committed;
+        // What an aborted transaction inserted may go at once.
+        self.horizon
+            .changed_by(delta, if committed { xid } else { 0 });
+        if let Ok(n @ 1..) = u64::try_from(delta) {
+            self.counted.counters.ended(n, committed, updated);
         }
     }
 }

@@ -107,6 +107,7 @@ impl<S: Sink> Ledger<S> {
     }
 
     pub(crate) fn drop_slot(&mut self, idx: u32) {
+        self.recent.forget(idx);
         self.scans.forget(idx, &mut self.mem);
         let Some(mut rel) = self.rels.remove(idx, &mut self.mem) else {
             return;

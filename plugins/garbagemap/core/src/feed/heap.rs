@@ -21,6 +21,7 @@ use crate::audit::Expect;
 use crate::block::{Event, MAX_OFFSET, Offsets};
 use crate::counters::Why;
 use crate::ledger::Ledger;
+use crate::recent::{Change, How};
 use crate::{Sink, xact};
 
 const UPDATE_VISIBLE_CLEARED: u8 =
@@ -75,6 +76,14 @@ impl<S: Sink> Ledger<S> {
             Some(tuple) if tuple.header.infomask.xmin_frozen() => None,
             _ => Some(writer(rec)?),
         };
+        if let Some(xid) = xid
+            && !insert.init_page
+            && block.image.is_none()
+        {
+            let cleared = insert.flags & XLH_INSERT_ALL_VISIBLE_CLEARED;
+            self.change_one(rec, block, xid, (off, 0), How::Plain, cleared);
+            return Ok(());
+        }
         if insert.init_page {
             self.init_page(at(rec, block));
         }
@@ -92,7 +101,13 @@ impl<S: Sink> Ledger<S> {
         let delete = XlHeapDelete::read(rec)?;
         let block = main(&delete.block)?;
         let off = checked(delete.offnum)?;
-        let rel = if delete.flags & XLH_DELETE_IS_SUPER != 0 {
+        let is_super = delete.flags & XLH_DELETE_IS_SUPER != 0;
+        if !is_super && block.image.is_none() {
+            let cleared = delete.flags & XLH_DELETE_ALL_VISIBLE_CLEARED;
+            self.change_one(rec, block, writer(rec)?, (0, off), How::Plain, cleared);
+            return Ok(());
+        }
+        let rel = if is_super {
             self.super_delete(at(rec, block), off)
         } else {
             // The record's xmax may be a multixact; its transaction is the
@@ -113,6 +128,25 @@ impl<S: Sink> Ledger<S> {
         let new = main(&update.new_block)?;
         let (new_off, old_off) = (checked(update.new_offnum)?, checked(update.old_offnum)?);
         let xid = writer(rec)?;
+        let lost = update.flags & UPDATE_VISIBLE_CLEARED;
+        let how = match update.hot {
+            true => How::HotUpdated,
+            false => How::Updated,
+        };
+        if new.image.is_none() {
+            match &update.other_old_block {
+                None => {
+                    self.change_one(rec, new, xid, (new_off, old_off), how, lost);
+                    return Ok(());
+                }
+                Some(old) if old.image.is_none() && !update.init_page => {
+                    self.change_one(rec, old, xid, (0, old_off), How::UpdatedAway, 0);
+                    self.change_one(rec, new, xid, (new_off, 0), how, lost);
+                    return Ok(());
+                }
+                Some(_) => {}
+            }
+        }
         let rel = match &update.other_old_block {
             None => self.update(at(rec, new), old_off, new_off, xid),
             // Of a main fork: the decoder passes others over.
@@ -125,7 +159,6 @@ impl<S: Sink> Ledger<S> {
             }
         };
         if let Some(idx) = rel {
-            let lost = update.flags & UPDATE_VISIBLE_CLEARED;
             self.count(idx, |c| {
                 match update.hot {
                     true => c.hot_updates += 1,
@@ -142,6 +175,32 @@ impl<S: Sink> Ledger<S> {
                 .apply_image(rec, old, Expect::Exact, server)
                 .and(result),
             None => result,
+        }
+    }
+
+    /// A transaction inserted and deleted these tuples of a block (0 is none),
+    /// of which there is no image.
+    #[inline]
+    fn change_one<R: Record + ?Sized>(
+        &mut self,
+        rec: &R,
+        block: &Block<'_>,
+        xid: TransactionId,
+        (inserted, deleted): (OffsetNumber, OffsetNumber),
+        how: How,
+        cleared: u8,
+    ) {
+        if let Some(rel) = self.rels.find(block.locator) {
+            self.change_tuple(Change {
+                rel,
+                blkno: block.blkno,
+                end_lsn: rec.end_lsn(),
+                xid,
+                inserted,
+                deleted,
+                how,
+                visible_lost: cleared.count_ones() as u8,
+            });
         }
     }
 

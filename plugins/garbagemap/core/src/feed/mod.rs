@@ -63,13 +63,18 @@ impl<S: Sink> Ledger<S> {
             RmgrId::HEAP => self.apply_heap(major, rec, &mut server),
             RmgrId::HEAP2 => self.apply_heap2(major, rec, &mut server),
             RmgrId::XACT => self.apply_xact(major, rec),
-            RmgrId::XLOG => self.apply_xlog(major, rec, &mut server),
-            RmgrId::SMGR => self.apply_smgr(rec),
-            RmgrId::DBASE => self.apply_dbase(rec),
-            RmgrId::TBLSPC => self.apply_tblspc(rec),
-            RmgrId::STANDBY => self.apply_standby(rec, &mut server),
             RmgrId::MULTIXACT => self.apply_multixact(major, rec),
-            _ => return Ok(()),
+            rmid => {
+                self.note_recent();
+                match rmid {
+                    RmgrId::XLOG => self.apply_xlog(major, rec, &mut server),
+                    RmgrId::SMGR => self.apply_smgr(rec),
+                    RmgrId::DBASE => self.apply_dbase(rec),
+                    RmgrId::TBLSPC => self.apply_tblspc(rec),
+                    RmgrId::STANDBY => self.apply_standby(rec, &mut server),
+                    _ => Ok(()),
+                }
+            }
         };
         if result.is_err() {
             self.give_up_record(rec);
@@ -81,6 +86,7 @@ impl<S: Sink> Ledger<S> {
 
     fn give_up_record<R: Record + ?Sized>(&mut self, rec: &R) {
         self.stats.malformed_records += 1;
+        self.note_recent();
         match rec.rmid() {
             // Whatever it dropped or cut, it does not say.
             RmgrId::SMGR | RmgrId::DBASE | RmgrId::TBLSPC => self.mark_all_unknown(),
@@ -107,6 +113,9 @@ impl<S: Sink> Ledger<S> {
 
     /// The relations first: what they have undecided goes with them.
     fn end(&mut self, end: &XactEnd<'_>, committed: bool) {
+        if !end.rels.is_empty() {
+            self.note_recent();
+        }
         end.rels
             .iter()
             .for_each(|locator| self.drop_relation(locator));

@@ -182,6 +182,7 @@ impl<S: Sink> Ledger<S> {
     /// Begin a state that is written in slices, between which records may be
     /// applied. One that is under way is given up.
     pub fn begin_save(&mut self) -> io::Result<()> {
+        self.note_recent();
         let id = match self.saving.last_id.wrapping_add(1) {
             0 | NONE => 1,
             id => id,
@@ -216,6 +217,7 @@ impl<S: Sink> Ledger<S> {
         if self.saving.id == NONE {
             return Err(lost());
         }
+        self.note_recent();
         self.saving.written = 0;
         while self.saving.written < bytes {
             if self.saving.ranges.is_empty()
@@ -234,6 +236,7 @@ impl<S: Sink> Ledger<S> {
         if self.saving.id == NONE {
             return Err(lost());
         }
+        self.note_recent();
         while self.save_step(to)? {}
         let saving = &mut self.saving;
         for (xid, committed) in self.ended.recent() {

@@ -30,7 +30,7 @@ impl<S: Sink> Ledger<S> {
         off: OffsetNumber,
         xid: Option<TransactionId>,
     ) -> Option<u32> {
-        self.note_recent_by(xid.unwrap_or(0));
+        self.note_recent_of(at);
         self.delta(at, xid.unwrap_or(0), |range, b, mem| {
             range.insert(b, off, xid, mem)
         })
@@ -46,7 +46,7 @@ impl<S: Sink> Ledger<S> {
         xid: TransactionId,
         how: Event,
     ) -> Option<u32> {
-        self.note_recent_by(xid);
+        self.note_recent_of(at);
         self.delta(at, xid, |range, b, mem| {
             let new_touch = range.delete(b, off, xid, how, mem)?;
             Ok(Effect {
@@ -87,7 +87,7 @@ impl<S: Sink> Ledger<S> {
         new_off: OffsetNumber,
         xid: TransactionId,
     ) -> Option<u32> {
-        self.note_recent_by(xid);
+        self.note_recent_of(at);
         self.delta(at, xid, |range, b, mem| {
             range.update(b, (old_off, new_off), xid, mem)
         })

@@ -6,14 +6,14 @@
 //! ranges when the transaction ends, already decided, or when somebody is to
 //! see them, as undecided.
 //!
-//! Two changes of different transactions never concern the same item unless
-//! the end of the first, or the pruning of its tuple, lies between them; so
-//! they may come in another order than they were made. What looks at more of a
-//! block than an item comes after all that waits for the range
-//! ([`Ledger::note_recent_of`]); what makes blocks known or unknown, asks for
-//! transactions, or is asked for by a caller, comes after everything
-//! ([`Ledger::note_recent`]). Whoever is in [`crate::xact::Transactions`] has
-//! nothing here: a large transaction's changes go to the ranges at once.
+//! What waits for a range comes before anything else that happens to it
+//! ([`Ledger::note_recent_of`]), so that a range sees its changes in the order
+//! of the WAL, with one exception: those of a transaction that ended alone come
+//! when it ends. Nothing can depend on that, for nobody else touches an item
+//! with a change that is undecided, but the transaction's own family, and who
+//! ends together with others has all noted before. What makes many blocks
+//! known or unknown, asks for transactions, or is asked for by a caller comes
+//! after everything ([`Ledger::note_recent`]).
 
 use walker_wal::{BlockNumber, Lsn, OffsetNumber, TransactionId};
 
@@ -100,11 +100,10 @@ impl<S: Sink> Ledger<S> {
     /// cannot wait, it is made now.
     #[inline]
     pub(crate) fn change_tuple(&mut self, change: Change) {
-        if self.txs.contains(change.xid) {
-            return self.note_change(&change);
-        }
-        if self.rels.get(change.rel).is_none_or(|rel| rel.scanning) {
-            self.note_recent_by(change.xid);
+        // A large transaction's changes would only fill the list.
+        let scanning = self.rels.get(change.rel).is_none_or(|rel| rel.scanning);
+        if scanning || self.txs.contains(change.xid) {
+            self.note_recent_in(change.blkno);
             return self.note_change(&change);
         }
         if self.recent.0.len() == self.recent.0.capacity() {
@@ -152,8 +151,13 @@ impl<S: Sink> Ledger<S> {
     /// The same for those of a range.
     #[inline]
     pub(crate) fn note_recent_of(&mut self, at: At) {
+        self.note_recent_in(at.blkno);
+    }
+
+    #[inline]
+    fn note_recent_in(&mut self, blkno: BlockNumber) {
         let geo = self.geo;
-        let (rangeno, _) = geo.split(at.blkno);
+        let (rangeno, _) = geo.split(blkno);
         let concerned = |change: &Change| geo.split(change.blkno).0 == rangeno;
         // The relation is not looked at: what is noted sooner does no harm.
         if self.recent.0.iter().any(concerned) {
@@ -161,37 +165,16 @@ impl<S: Sink> Ledger<S> {
         }
     }
 
-    /// The same for those of a transaction.
-    #[inline]
-    pub(crate) fn note_recent_by(&mut self, xid: TransactionId) {
-        if self.recent.0.iter().any(|change| change.xid == xid) {
-            self.note_those(|change| change.xid == xid);
-        }
-    }
-
     #[inline(never)]
     fn note_those(&mut self, which: impl Fn(&Change) -> bool) {
         let mut list = std::mem::take(&mut self.recent.0);
-        // A transaction that has something noted has all of it noted.
-        let (mut xids, mut n) = ([0; MOST], 0);
-        for change in list.iter().filter(|change| which(change)) {
-            if let Some(xid) = xids.get_mut(n) {
-                *xid = change.xid;
-                n += 1;
+        list.retain(|change| {
+            let noted = which(change);
+            if noted {
+                self.note_change(change);
             }
-        }
-        let xids = xids.get(..n).unwrap_or_default();
-        let mut kept = 0;
-        for i in 0..list.len() {
-            let change = list[i];
-            if xids.contains(&change.xid) {
-                self.note_change(&change);
-            } else {
-                list[kept] = change;
-                kept += 1;
-            }
-        }
-        list.truncate(kept);
+            !noted
+        });
         self.recent.0 = list;
     }
 
@@ -202,17 +185,13 @@ impl<S: Sink> Ledger<S> {
             return;
         }
         let mut list = std::mem::take(&mut self.recent.0);
-        let mut kept = 0;
-        for i in 0..list.len() {
-            let change = list[i];
-            if change.xid == xid {
-                self.make_change(&change, outcome);
-            } else {
-                list[kept] = change;
-                kept += 1;
+        list.retain(|change| {
+            let ended = change.xid == xid;
+            if ended {
+                self.make_change(change, outcome);
             }
-        }
-        list.truncate(kept);
+            !ended
+        });
         self.recent.0 = list;
     }
 

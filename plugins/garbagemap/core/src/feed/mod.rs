@@ -113,7 +113,9 @@ impl<S: Sink> Ledger<S> {
 
     /// The relations first: what they have undecided goes with them.
     fn end(&mut self, end: &XactEnd<'_>, committed: bool) {
-        if !end.rels.is_empty() {
+        // A tuple may be inserted by one of the family and deleted by another,
+        // which must not be settled before.
+        if !end.rels.is_empty() || !end.subxacts.is_empty() {
             self.note_recent();
         }
         end.rels

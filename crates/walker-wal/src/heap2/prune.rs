@@ -3,9 +3,11 @@
 
 use super::freeze::FreezePlans;
 use super::{
-    XLOG_HEAP2_PRUNE_ON_ACCESS, XLOG_HEAP2_PRUNE_VACUUM_CLEANUP, XLOG_HEAP2_PRUNE_VACUUM_SCAN,
+    XLOG_HEAP2_PRUNE, XLOG_HEAP2_PRUNE_ON_ACCESS, XLOG_HEAP2_PRUNE_VACUUM_CLEANUP,
+    XLOG_HEAP2_PRUNE_VACUUM_SCAN,
 };
 use crate::bytes::{List, OffsetList, Reader};
+use crate::heap::XLOG_HEAP_OPMASK;
 use crate::record::need_block;
 use crate::{Block, Major, OffsetNumber, Record, TransactionId, WalError};
 use serde::Serialize;
@@ -85,6 +87,20 @@ pub struct PruneItems<'a> {
 }
 
 impl<'a> XlHeapPrune<'a> {
+    /// Reads a pruning record: for who looks at many, without the copy into a
+    /// [`Heap2Record`](super::Heap2Record). `None` if it is another one.
+    #[inline(always)]
+    pub fn read<R: Record + ?Sized>(
+        major: Major,
+        rec: &'a R,
+    ) -> Option<Result<XlHeapPrune<'a>, WalError>> {
+        let op = rec.info() & XLOG_HEAP_OPMASK;
+        if major >= Major::V17 {
+            return PruneReason::of_op(op).map(|reason| XlHeapPrune::read_v17(rec, reason));
+        }
+        (op == XLOG_HEAP2_PRUNE).then(|| XlHeapPrune::read_v15(major, rec))
+    }
+
     pub(super) fn read_v15<R: Record + ?Sized>(
         major: Major,
         rec: &'a R,

@@ -139,18 +139,20 @@ impl Horizon {
     }
 
     /// `n` dead tuples are gone.
+    #[inline]
     fn remove(&mut self, mut n: u32) {
-        for (i, bucket) in self.buckets.iter_mut().enumerate() {
-            if n == 0 {
-                break;
-            }
+        let used = self.buckets.iter_mut().take(self.used + 1);
+        for (i, bucket) in used.enumerate().filter(|(_, bucket)| bucket.count != 0) {
             let taken = bucket.count.min(n);
             bucket.count -= taken;
             n -= taken;
             self.changed |= u16::from(taken > 0) << i;
+            if n == 0 {
+                break;
+            }
         }
-        let empty = self.buckets.iter().take(self.used + 1).skip(1);
-        if empty.clone().all(|b| b.count == 0) {
+        let mut behind = self.buckets.iter().take(self.used + 1).skip(1);
+        if behind.all(|bucket| bucket.count == 0) {
             self.used = 0;
         }
     }

@@ -204,6 +204,14 @@ impl Sets {
         blocks.filter(|(_, offsets)| !offsets.is_empty())
     }
 
+    /// The highest position of one of them.
+    pub(crate) fn last(&self, which: Which) -> Option<u16> {
+        match &self.0 {
+            Repr::Few(few) => few.list(which).last().copied(),
+            Repr::Many(many) => many.last(which),
+        }
+    }
+
     /// The positions of one of them in ascending order.
     pub(crate) fn iter(&self, which: Which) -> Iter<'_> {
         match &self.0 {

@@ -36,14 +36,23 @@ impl<S: Sink> Ledger<S> {
         rec: &R,
         server: &mut Server<'_>,
     ) -> Result<(), WalError> {
-        // The most frequent ones are decoded where they are used: what nobody
-        // looks at is never copied.
+        // The most frequent ones are decoded where they are used, each in a
+        // function of its own: what nobody looks at is never copied.
         match rec.info() & XLOG_HEAP_OPMASK {
-            XLOG_HEAP_INSERT => return self.apply_insert(rec, server),
-            XLOG_HEAP_DELETE => return self.apply_delete(rec, server),
-            XLOG_HEAP_UPDATE | XLOG_HEAP_HOT_UPDATE => return self.apply_update(rec, server),
-            _ => {}
+            XLOG_HEAP_INSERT => self.apply_insert(rec, server),
+            XLOG_HEAP_DELETE => self.apply_delete(rec, server),
+            XLOG_HEAP_UPDATE | XLOG_HEAP_HOT_UPDATE => self.apply_update(rec, server),
+            _ => self.apply_other(major, rec, server),
         }
+    }
+
+    #[inline(never)]
+    fn apply_other<R: Record + ?Sized>(
+        &mut self,
+        major: Major,
+        rec: &R,
+        server: &mut Server<'_>,
+    ) -> Result<(), WalError> {
         match heap::decode(major, rec)? {
             HeapRecord::Insert(_) | HeapRecord::Delete(_) | HeapRecord::Update(_) => Ok(()),
             HeapRecord::Lock(lock) => self.apply_lock(rec, &lock, server),
@@ -63,7 +72,7 @@ impl<S: Sink> Ledger<S> {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn apply_insert<R: Record + ?Sized>(
         &mut self,
         rec: &R,
@@ -92,7 +101,7 @@ impl<S: Sink> Ledger<S> {
         self.apply_image(rec, block, Expect::Exact, server)
     }
 
-    #[inline]
+    #[inline(never)]
     fn apply_delete<R: Record + ?Sized>(
         &mut self,
         rec: &R,
@@ -118,7 +127,7 @@ impl<S: Sink> Ledger<S> {
         self.apply_image(rec, block, Expect::Exact, server)
     }
 
-    #[inline]
+    #[inline(never)]
     fn apply_update<R: Record + ?Sized>(
         &mut self,
         rec: &R,
@@ -210,8 +219,11 @@ impl<S: Sink> Ledger<S> {
         rec: &R,
         server: &mut Server<'_>,
     ) -> Result<(), WalError> {
+        if let Some(prune) = XlHeapPrune::read(major, rec) {
+            return self.apply_prune(rec, &prune?, server);
+        }
         match heap2::decode(major, rec)? {
-            Heap2Record::Prune(prune) => self.apply_prune(rec, &prune, server),
+            Heap2Record::Prune(_) => Ok(()),
             Heap2Record::Vacuum(vacuum) => self.apply_vacuum(rec, &vacuum, server),
             // Freezing changes how a status is written down, not the status.
             Heap2Record::FreezePage(freeze) => {
@@ -235,6 +247,7 @@ impl<S: Sink> Ledger<S> {
     /// With a multixact that is not for locking only, the tuple keeps the
     /// updater it had, who may run or have committed. Any other lock shows
     /// that an updater it had has aborted.
+    #[inline(never)]
     fn apply_lock<R: Record + ?Sized>(
         &mut self,
         rec: &R,
@@ -249,6 +262,7 @@ impl<S: Sink> Ledger<S> {
         self.apply_image(rec, block, Expect::Exact, server)
     }
 
+    #[inline(never)]
     fn apply_multi_insert<R: Record + ?Sized>(
         &mut self,
         rec: &R,
@@ -311,6 +325,7 @@ impl<S: Sink> Ledger<S> {
         self.apply_image(rec, block, expect, server)
     }
 
+    #[inline(never)]
     fn apply_vacuum<R: Record + ?Sized>(
         &mut self,
         rec: &R,

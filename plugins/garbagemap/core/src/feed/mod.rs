@@ -84,6 +84,7 @@ impl<S: Sink> Ledger<S> {
         result
     }
 
+    #[inline(never)]
     fn give_up_record<R: Record + ?Sized>(&mut self, rec: &R) {
         self.stats.malformed_records += 1;
         self.note_recent();
@@ -99,6 +100,15 @@ impl<S: Sink> Ledger<S> {
             self.finish_one(rec.xid(), committed);
             return Ok(());
         }
+        self.apply_xact_in_full(major, rec)
+    }
+
+    #[inline(never)]
+    fn apply_xact_in_full<R: Record + ?Sized>(
+        &mut self,
+        major: Major,
+        rec: &R,
+    ) -> Result<(), WalError> {
         match xact::decode(major, rec)? {
             XactRecord::Commit(end) | XactRecord::CommitPrepared(end) => self.end(&end, true),
             XactRecord::Abort(end) | XactRecord::AbortPrepared(end) => self.end(&end, false),
@@ -124,6 +134,7 @@ impl<S: Sink> Ledger<S> {
         self.finish(end.xids(), committed);
     }
 
+    #[inline(never)]
     fn apply_xlog<R: Record + ?Sized>(
         &mut self,
         major: Major,
@@ -157,6 +168,7 @@ impl<S: Sink> Ledger<S> {
         Ok(())
     }
 
+    #[inline(never)]
     fn apply_smgr<R: Record + ?Sized>(&mut self, rec: &R) -> Result<(), WalError> {
         match storage::decode_smgr(rec)? {
             SmgrRecord::Create {
@@ -181,6 +193,7 @@ impl<S: Sink> Ledger<S> {
         Ok(())
     }
 
+    #[inline(never)]
     fn apply_dbase<R: Record + ?Sized>(&mut self, rec: &R) -> Result<(), WalError> {
         match storage::decode_dbase(rec)? {
             DbaseRecord::CreateFileCopy {
@@ -204,6 +217,7 @@ impl<S: Sink> Ledger<S> {
         Ok(())
     }
 
+    #[inline(never)]
     fn apply_tblspc<R: Record + ?Sized>(&mut self, rec: &R) -> Result<(), WalError> {
         match storage::decode_tblspc(rec)? {
             TblspcRecord::Create { .. } => {}
@@ -213,6 +227,7 @@ impl<S: Sink> Ledger<S> {
         Ok(())
     }
 
+    #[inline(never)]
     fn apply_standby<R: Record + ?Sized>(
         &mut self,
         rec: &R,
@@ -229,6 +244,7 @@ impl<S: Sink> Ledger<S> {
         Ok(())
     }
 
+    #[inline(never)]
     fn apply_multixact<R: Record + ?Sized>(
         &mut self,
         major: Major,

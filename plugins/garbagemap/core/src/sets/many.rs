@@ -371,6 +371,24 @@ impl Many {
         Ok(copy)
     }
 
+    pub(super) fn last(&self, which: Which) -> Option<u16> {
+        let mut blocks = self.mask();
+        while blocks != 0 {
+            let b = (u128::BITS - 1 - blocks.leading_zeros()) as u8;
+            blocks ^= 1 << b;
+            let (one, other) = self.pair(b);
+            let bitmap = match which {
+                Which::One => one,
+                Which::Other => other,
+            };
+            if let Some(at) = bitmap.iter().rposition(|&word| word != 0) {
+                let bit = 63 - bitmap.get(at)?.leading_zeros() as u16;
+                return Some(position_of(b, at as u16 * 64 + bit));
+            }
+        }
+        None
+    }
+
     pub(super) fn iter(&self, which: Which) -> Iter<'_> {
         let (one, other) = (self.one_words.into(), self.other_words.into());
         let (skip, len) = match which {

@@ -98,6 +98,7 @@ proptest! {
             for (which, set) in [Which::One, Which::Other].into_iter().zip(&model) {
                 prop_assert_eq!(usize::from(sets.len(which)), set.len());
                 prop_assert!(sets.iter(which).eq(set.iter().copied()));
+                prop_assert_eq!(sets.last(which), set.last().copied());
             }
             prop_assert_eq!(mem.used(), sets.heap_bytes());
             let blocks: BTreeSet<u8> = model[0].iter().map(|&pos| block_of(pos)).collect();

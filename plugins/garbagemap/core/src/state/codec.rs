@@ -41,15 +41,12 @@ fn position_at(place: u16) -> u16 {
     position_of((place / MAX_OFFSET) as u8, place % MAX_OFFSET)
 }
 
-/// Write a set of positions, which ascend, to `out`, which is emptied first.
-pub(super) fn encode_set(
-    set: impl Iterator<Item = u16> + Clone,
-    out: &mut Vec<u8>,
-) -> Result<(), NoMemory> {
+/// Write one of the sets to `out`, which is emptied first.
+pub(super) fn encode_set(sets: &Sets, which: Which, out: &mut Vec<u8>) -> Result<(), NoMemory> {
     out.clear();
-    let places = set.map(place_of);
-    let len = places.clone().count();
-    let Some(last) = places.clone().last() else {
+    let places = sets.iter(which).map(place_of);
+    let len = usize::from(sets.len(which));
+    let Some(last) = sets.last(which).map(place_of) else {
         return Ok(());
     };
     let bitmap_len = usize::from(last) / 8 + 1;
@@ -166,7 +163,7 @@ mod tests {
         fn sets_come_back(places in prop::collection::vec(0..37_248u16, 0..300), from in 0..30_000u16, n in 0..7000u16) {
             let set = set_of(places.into_iter().chain(from..from + n));
             let mut bytes = Vec::new();
-            encode_set(set.iter(WHICH), &mut bytes).unwrap();
+            encode_set(&set, WHICH, &mut bytes).unwrap();
             let both = |bytes| [(Which::Other, &[][..]), (WHICH, bytes)];
             let back = decode_sets(both(&bytes), 37_248).unwrap().unwrap();
             prop_assert!(back.iter(WHICH).eq(set.iter(WHICH)));

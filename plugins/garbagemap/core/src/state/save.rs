@@ -129,8 +129,8 @@ impl Saving {
         range: &mut Range,
     ) -> io::Result<()> {
         let Parts([mut dead, mut items, mut normal]) = std::mem::take(&mut self.parts);
-        no_memory(encode_set(range.garbage.iter(DEAD), &mut dead))?;
-        no_memory(encode_set(range.garbage.iter(ITEM), &mut items))?;
+        no_memory(encode_set(&range.garbage, DEAD, &mut dead))?;
+        no_memory(encode_set(&range.garbage, ITEM, &mut items))?;
         no_memory(encode_counts(range.normal.raw(), &mut normal))?;
         let item = Item::Range {
             rangeno,
@@ -143,8 +143,8 @@ impl Saving {
         let (mut ins, mut del) = (dead, items);
         for xid in no_memory(range.pending.xids())? {
             let encoded = range.pending.with_group(xid, |group| {
-                encode_set(group.sets.iter(INSERTED), &mut ins)?;
-                encode_set(group.sets.iter(DELETED), &mut del)?;
+                encode_set(&group.sets, INSERTED, &mut ins)?;
+                encode_set(&group.sets, DELETED, &mut del)?;
                 Ok::<u16, NoMemory>(group.updated)
             });
             let updated = no_memory(no_memory(encoded)?)?;

@@ -4,7 +4,7 @@ use core::marker::PhantomData;
 use core::slice;
 use pgrx::pg_sys;
 use walker_wal::{
-    BLCKSZ, Block, Compression, ForkNumber, Image, Lsn, Record, RelFileLocator, RmgrId,
+    BLCKSZ, Block, BlockTag, Compression, ForkNumber, Image, Lsn, Record, RelFileLocator, RmgrId,
     TransactionId,
 };
 
@@ -185,6 +185,23 @@ impl Record for WalRecord<'_> {
             will_init: raw.flags & BKPBLOCK_WILL_INIT != 0,
             data,
             image,
+        })
+    }
+
+    #[inline]
+    fn tag(&self, id: u8) -> Option<BlockTag<'_>> {
+        let raw = self.raw_block(id)?;
+        // SAFETY: as in `block`.
+        let data = unsafe {
+            raw.has_data
+                .then(|| bytes(raw.data, usize::from(raw.data_len)))
+        };
+        Some(BlockTag {
+            locator: locator(raw),
+            fork: ForkNumber(raw.forknum as u8),
+            blkno: raw.blkno,
+            data,
+            has_image: raw.has_image,
         })
     }
 }

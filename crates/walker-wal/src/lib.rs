@@ -50,5 +50,5 @@ pub use error::WalError;
 pub use list::{Fixed, List, ListIter, OffsetList, U32List};
 pub use page::{HeapPage, LinePointer};
 pub use payload::{Described, Payload, decode};
-pub use record::{Block, Compression, Image, Record};
+pub use record::{Block, BlockTag, Compression, Image, Record};
 pub use text::Text;

@@ -31,6 +31,19 @@ pub trait Record {
     /// The block reference with this ID, if the record has it.
     fn block(&self, id: u8) -> Option<Block<'_>>;
 
+    /// The same without the image, for who looks at many: nothing is put
+    /// together that is not looked at.
+    #[inline]
+    fn tag(&self, id: u8) -> Option<BlockTag<'_>> {
+        self.block(id).map(|block| BlockTag {
+            locator: block.locator,
+            fork: block.fork,
+            blkno: block.blkno,
+            data: block.data,
+            has_image: block.image.is_some(),
+        })
+    }
+
     /// The upper four bits of the info byte, which belong to the resource
     /// manager (`~XLR_INFO_MASK`).
     fn rmgr_info(&self) -> u8 {
@@ -73,6 +86,21 @@ pub struct Block<'a> {
     pub data: Option<&'a [u8]>,
     /// The page image: the page **after** the change.
     pub image: Option<Image<'a>>,
+}
+
+/// A block reference without its image.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockTag<'a> {
+    /// The relation.
+    pub locator: RelFileLocator,
+    /// The fork.
+    pub fork: ForkNumber,
+    /// The block.
+    pub blkno: BlockNumber,
+    /// The data that belongs to this block.
+    pub data: Option<&'a [u8]>,
+    /// Whether there is an image.
+    pub has_image: bool,
 }
 
 /// A page image as it stands in the record.

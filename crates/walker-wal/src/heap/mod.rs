@@ -6,9 +6,11 @@
 //! from its being the last.
 
 mod consts;
+mod plain;
 mod tuple;
 
 pub use consts::*;
+pub use plain::{PlainChange, plain_change};
 pub use tuple::*;
 
 use crate::bytes::{Reader, U32List};

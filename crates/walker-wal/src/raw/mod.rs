@@ -14,8 +14,8 @@ pub use reader::{ReadError, WalReader};
 
 use crate::bytes::Reader;
 use crate::{
-    BLCKSZ, Block, BlockNumber, Compression, ForkNumber, Image, Lsn, Record, RelFileLocator,
-    RmgrId, TransactionId, WalError,
+    BLCKSZ, Block, BlockNumber, BlockTag, Compression, ForkNumber, Image, Lsn, Record,
+    RelFileLocator, RmgrId, TransactionId, WalError,
 };
 use serde::Serialize;
 
@@ -284,6 +284,13 @@ impl<'a> RawRecord<'a> {
     }
 
     #[inline]
+    fn find(&self, id: u8) -> Option<&BlockRef> {
+        // Most records number their blocks without gaps from 0.
+        let direct = self.blocks.get(usize::from(id)).filter(|b| b.id == id);
+        direct.or_else(|| self.blocks.iter().find(|b| b.id == id))
+    }
+
+    #[inline]
     fn view(&self, b: &BlockRef) -> Block<'a> {
         let image = b.image.map(|i| Image {
             bytes: slice(self.bytes, i.at, i.len.into()),
@@ -349,10 +356,18 @@ impl Record for RawRecord<'_> {
     }
     #[inline]
     fn block(&self, id: u8) -> Option<Block<'_>> {
-        // Most records number their blocks without gaps from 0.
-        let direct = self.blocks.get(usize::from(id)).filter(|b| b.id == id);
-        direct
-            .or_else(|| self.blocks.iter().find(|b| b.id == id))
-            .map(|b| self.view(b))
+        self.find(id).map(|b| self.view(b))
+    }
+    #[inline]
+    fn tag(&self, id: u8) -> Option<BlockTag<'_>> {
+        let b = self.find(id)?;
+        let has_data = b.fork_flags & BKPBLOCK_HAS_DATA != 0;
+        Some(BlockTag {
+            locator: b.locator,
+            fork: ForkNumber(b.fork_flags & BKPBLOCK_FORK_MASK),
+            blkno: b.blkno,
+            data: has_data.then(|| slice(self.bytes, b.data_at, b.data_len.into())),
+            has_image: b.image.is_some(),
+        })
     }
 }

@@ -299,6 +299,16 @@ impl Range {
         outcome: Outcome,
         mem: &mut Mem,
     ) -> Result<bool, NoMemory> {
+        if inserted != 0
+            && deleted != 0
+            && inserted != deleted
+            && outcome == Outcome::Committed
+            && self.pending.is_empty()
+            && self.garbage.exchange(b, inserted - 1, deleted - 1)
+        {
+            self.normal.increment(b);
+            return Ok(false);
+        }
         let contradiction = match inserted {
             0 => false,
             off => self.free(b, position(b, off), mem),

@@ -9,7 +9,7 @@
 mod few;
 mod many;
 
-use crate::block::{Offsets, position};
+use crate::block::{Offsets, position, position_of};
 use crate::mem::{Mem, NoMemory};
 use few::Few;
 use many::Many;
@@ -128,6 +128,19 @@ impl Sets {
             self.0 = Repr::Many(many);
         }
         self.insert(which, pos, mem)
+    }
+
+    /// Add an item of a block to the one set, if another is in neither and
+    /// there is a place for it. Whether that was done: nothing is otherwise.
+    #[inline]
+    pub(crate) fn exchange(&mut self, b: u8, absent: u16, item: u16) -> bool {
+        match &mut self.0 {
+            Repr::Few(few) => {
+                !few.contains(position_of(b, absent))
+                    && few.insert(Which::One, position_of(b, item))
+            }
+            Repr::Many(many) => many.exchange(b, absent, item),
+        }
     }
 
     /// Take a position out of both. Which of them had it.

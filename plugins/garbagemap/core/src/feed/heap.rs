@@ -5,7 +5,7 @@
 //! where no image took their place.
 
 use walker_wal::heap::{
-    HeapRecord, XLH_DELETE_ALL_VISIBLE_CLEARED, XLH_DELETE_IS_SUPER,
+    HeapRecord, PlainChange, XLH_DELETE_ALL_VISIBLE_CLEARED, XLH_DELETE_IS_SUPER,
     XLH_INSERT_ALL_VISIBLE_CLEARED, XLH_UPDATE_NEW_ALL_VISIBLE_CLEARED,
     XLH_UPDATE_OLD_ALL_VISIBLE_CLEARED, XLHL_XMAX_IS_MULTI, XLHL_XMAX_LOCK_ONLY, XLOG_HEAP_DELETE,
     XLOG_HEAP_HOT_UPDATE, XLOG_HEAP_INSERT, XLOG_HEAP_OPMASK, XLOG_HEAP_UPDATE, XlHeapDelete,
@@ -13,7 +13,10 @@ use walker_wal::heap::{
 };
 use walker_wal::heap2::{Heap2Record, PruneReason, XlHeapMultiInsert, XlHeapPrune, XlHeapVacuum};
 use walker_wal::heap2::{XLHP_HAS_DEAD_ITEMS, XLHP_HAS_NOW_UNUSED_ITEMS, XLHP_HAS_REDIRECTIONS};
-use walker_wal::{Block, ForkNumber, Major, OffsetNumber, Record, TransactionId, WalError};
+use walker_wal::{
+    Block, BlockNumber, ForkNumber, Major, OffsetNumber, Record, RelFileLocator, TransactionId,
+    WalError,
+};
 use walker_wal::{heap, heap2};
 
 use super::{Server, at};
@@ -85,14 +88,6 @@ impl<S: Sink> Ledger<S> {
             Some(tuple) if tuple.header.infomask.xmin_frozen() => None,
             _ => Some(writer(rec)?),
         };
-        if let Some(xid) = xid
-            && !insert.init_page
-            && block.image.is_none()
-        {
-            let cleared = insert.flags & XLH_INSERT_ALL_VISIBLE_CLEARED;
-            self.change_one(rec, block, xid, (off, 0), How::Plain, cleared);
-            return Ok(());
-        }
         if insert.init_page {
             self.init_page(at(rec, block));
         }
@@ -110,13 +105,7 @@ impl<S: Sink> Ledger<S> {
         let delete = XlHeapDelete::read(rec)?;
         let block = main(&delete.block)?;
         let off = checked(delete.offnum)?;
-        let is_super = delete.flags & XLH_DELETE_IS_SUPER != 0;
-        if !is_super && block.image.is_none() {
-            let cleared = delete.flags & XLH_DELETE_ALL_VISIBLE_CLEARED;
-            self.change_one(rec, block, writer(rec)?, (0, off), How::Plain, cleared);
-            return Ok(());
-        }
-        let rel = if is_super {
+        let rel = if delete.flags & XLH_DELETE_IS_SUPER != 0 {
             self.super_delete(at(rec, block), off)
         } else {
             // The record's xmax may be a multixact; its transaction is the
@@ -142,19 +131,20 @@ impl<S: Sink> Ledger<S> {
             true => How::HotUpdated,
             false => How::Updated,
         };
-        if new.image.is_none() {
-            match &update.other_old_block {
-                None => {
-                    self.change_one(rec, new, xid, (new_off, old_off), how, lost);
-                    return Ok(());
-                }
-                Some(old) if old.image.is_none() && !update.init_page => {
-                    self.change_one(rec, old, xid, (0, old_off), How::UpdatedAway, 0);
-                    self.change_one(rec, new, xid, (new_off, 0), how, lost);
-                    return Ok(());
-                }
-                Some(_) => {}
-            }
+        if let Some(old) = &update.other_old_block
+            && old.image.is_none()
+            && new.image.is_none()
+            && !update.init_page
+        {
+            self.change_one(
+                rec,
+                old.locator,
+                old.blkno,
+                (0, old_off),
+                (How::UpdatedAway, 0),
+            );
+            self.change_one(rec, new.locator, new.blkno, (new_off, 0), (how, lost));
+            return Ok(());
         }
         let rel = match &update.other_old_block {
             None => self.update(at(rec, new), old_off, new_off, xid),
@@ -187,28 +177,43 @@ impl<S: Sink> Ledger<S> {
         }
     }
 
+    /// A change on one page, without an image.
+    #[inline]
+    pub(super) fn apply_plain<R: Record + ?Sized>(&mut self, rec: &R, plain: &PlainChange) {
+        let (how, cleared) = match plain.op {
+            XLOG_HEAP_INSERT => (How::Plain, XLH_INSERT_ALL_VISIBLE_CLEARED),
+            XLOG_HEAP_DELETE => (How::Plain, XLH_DELETE_ALL_VISIBLE_CLEARED),
+            XLOG_HEAP_HOT_UPDATE => (How::HotUpdated, UPDATE_VISIBLE_CLEARED),
+            _ => (How::Updated, UPDATE_VISIBLE_CLEARED),
+        };
+        let (offsets, cleared) = ((plain.inserted, plain.deleted), plain.flags & cleared);
+        self.change_one(rec, plain.locator, plain.blkno, offsets, (how, cleared));
+    }
+
     /// A transaction inserted and deleted these tuples of a block (0 is none),
     /// of which there is no image.
     #[inline]
     fn change_one<R: Record + ?Sized>(
         &mut self,
         rec: &R,
-        block: &Block<'_>,
-        xid: TransactionId,
+        locator: RelFileLocator,
+        blkno: BlockNumber,
         (inserted, deleted): (OffsetNumber, OffsetNumber),
-        how: How,
-        cleared: u8,
+        (how, cleared): (How, u8),
     ) {
-        if let Some(rel) = self.rels.find(block.locator) {
+        if let Some(rel) = self.rels.find(locator) {
             self.change_tuple(Change {
                 rel,
-                blkno: block.blkno,
+                blkno,
                 end_lsn: rec.end_lsn(),
-                xid,
+                xid: rec.xid(),
                 inserted,
                 deleted,
                 how,
-                visible_lost: cleared.count_ones() as u8,
+                visible_lost: match cleared {
+                    0 => 0,
+                    bits => bits.count_ones() as u8,
+                },
             });
         }
     }

@@ -7,6 +7,7 @@
 mod heap;
 mod images;
 
+use walker_wal::heap::plain_change;
 use walker_wal::multixact::MultixactRecord;
 use walker_wal::standby::StandbyRecord;
 use walker_wal::storage::{DbaseRecord, SMGR_TRUNCATE_HEAP, SmgrRecord, TblspcRecord};
@@ -18,7 +19,7 @@ use walker_wal::{multixact, standby, storage, xact, xlog};
 use crate::Sink;
 use crate::audit::Expect;
 use crate::ledger::{At, Ledger};
-use crate::xact::Oracle;
+use crate::xact::{Oracle, special_xid};
 
 /// A page.
 pub type Page = [u8; BLCKSZ];
@@ -60,7 +61,13 @@ impl<S: Sink> Ledger<S> {
         self.saw_xid(rec.xid());
         let mut server = Server { oracle, restore };
         let result = match rec.rmid() {
-            RmgrId::HEAP => self.apply_heap(major, rec, &mut server),
+            RmgrId::HEAP => match plain_change(rec) {
+                Some(plain) if special_xid(rec.xid()).is_none() => {
+                    self.apply_plain(rec, &plain);
+                    Ok(())
+                }
+                _ => self.apply_heap(major, rec, &mut server),
+            },
             RmgrId::HEAP2 => self.apply_heap2(major, rec, &mut server),
             RmgrId::XACT => self.apply_xact(major, rec),
             RmgrId::MULTIXACT => self.apply_multixact(major, rec),

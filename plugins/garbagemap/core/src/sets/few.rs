@@ -66,6 +66,12 @@ impl Few {
         }
     }
 
+    #[inline]
+    pub(super) fn contains(&self, pos: u16) -> bool {
+        let len = usize::from(self.one) + usize::from(self.other);
+        self.list.iter().take(len).any(|&other| other == pos)
+    }
+
     /// False if there is no room.
     #[inline]
     pub(super) fn insert(&mut self, which: Which, pos: u16) -> bool {

@@ -214,6 +214,28 @@ impl Many {
         })
     }
 
+    /// See [`Sets::exchange`](super::Sets::exchange).
+    #[inline]
+    pub(super) fn exchange(&mut self, b: u8, absent: u16, item: u16) -> bool {
+        let Some((one, other)) = self.pair_mut(b) else {
+            return false;
+        };
+        let (at, bit) = (absent as usize / 64, absent % 64);
+        let has = |words: &[u64]| words.get(at).is_some_and(|word| word >> bit & 1 != 0);
+        if has(one) || has(other) {
+            return false;
+        }
+        let first = one.iter().all(|&word| word == 0);
+        let Some(word) = one.get_mut(item as usize / 64) else {
+            return false;
+        };
+        let new = u16::from(*word >> (item % 64) & 1 == 0);
+        *word |= 1 << (item % 64);
+        self.one += new;
+        self.one_blocks += u8::from(first);
+        true
+    }
+
     /// Take a position out of both sets. Which of them had it.
     #[inline]
     pub(super) fn remove(&mut self, pos: u16) -> (bool, bool) {

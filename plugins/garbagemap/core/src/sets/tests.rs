@@ -12,6 +12,7 @@ enum Op {
     Insert(Which, u8, u16),
     InsertOffsets(Which, u8, Vec<u16>),
     Remove(u8, u16),
+    Exchange(u8, u16, u16),
     Take(u8, [Vec<u16>; 2]),
     Set(u8, [Vec<u16>; 2]),
     Clear(u8, u8),
@@ -24,7 +25,8 @@ fn ops(blocks: u8, offs: u16) -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
         6 => (which.clone(), b.clone(), off.clone()).prop_map(|(w, b, o)| Op::Insert(w, b, o)),
         1 => (which, b.clone(), some()).prop_map(|(w, b, o)| Op::InsertOffsets(w, b, o)),
-        2 => (b.clone(), off).prop_map(|(b, o)| Op::Remove(b, o)),
+        2 => (b.clone(), off.clone()).prop_map(|(b, o)| Op::Remove(b, o)),
+        4 => (b.clone(), off.clone(), off).prop_map(|(b, o, n)| Op::Exchange(b, o, n)),
         2 => (b.clone(), [some(), some()]).prop_map(|(b, o)| Op::Take(b, o)),
         1 => (b.clone(), [some(), some()]).prop_map(|(b, o)| Op::Set(b, o)),
         2 => (b, 1..blocks.max(2)).prop_map(|(b, n)| Op::Clear(b, n)),
@@ -73,6 +75,19 @@ proptest! {
                     let pos = position(b, off);
                     let removed = sets.remove(pos, &mut mem);
                     prop_assert_eq!(removed, (model[0].remove(&pos), model[1].remove(&pos)));
+                }
+                Op::Exchange(b, absent, off) => {
+                    let (absent, pos) = (position(b, absent), position(b, off));
+                    let free = !model.iter().any(|set| set.contains(&absent));
+                    if sets.exchange(b, item_of(absent), item_of(pos)) {
+                        prop_assert!(free);
+                        model[0].insert(pos);
+                    } else if free {
+                        // There was no place for it, which another way makes.
+                        sets.insert(Which::One, pos, &mut mem).unwrap();
+                        model[0].insert(pos);
+                        prop_assert!(absent == pos || sets.exchange(b, item_of(absent), item_of(pos)));
+                    }
                 }
                 Op::Take(b, lists) => {
                     let removed = sets.take(b, both(&lists), &mut mem);

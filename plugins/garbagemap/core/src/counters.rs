@@ -129,13 +129,14 @@ fn seconds(from: i64, to: i64) -> f64 {
 
 /// A relation's counters with what is needed to show them.
 #[derive(Clone, Default)]
+#[repr(C)]
 pub(crate) struct Counted {
-    pub counters: Counters,
-    pub rates: Rates,
-    /// Created and removed when the rates were reckoned.
-    pub reckoned: (u64, u64),
     /// Waits to be shown.
     pub waiting: bool,
+    pub counters: Counters,
+    /// Created and removed when the rates were reckoned.
+    pub reckoned: (u64, u64),
+    pub rates: Rates,
 }
 
 /// Why dead tuples come or go while a record is applied.

@@ -5,8 +5,8 @@
 
 use crate::mem::{MALLOC_OVERHEAD, Mem, NoMemory};
 
-/// An empty list keeps a heap of this many items.
-const KEPT: usize = 4;
+/// The heap has room for so many at first, and an empty list keeps no more.
+const FIRST: usize = 6;
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ impl<T: Copy + Default, const N: usize> Few<T, N> {
     fn push_more(&mut self, item: T, mem: &mut Mem) -> Result<(), NoMemory> {
         if self.more.len() == self.more.capacity() {
             let before = self.heap_bytes();
-            self.more.try_reserve_exact(self.more.len().max(2))?;
+            self.more.try_reserve_exact(self.more.len().max(FIRST))?;
             mem.changed(before, self.heap_bytes());
         }
         self.more.push(item); // there is room
@@ -120,7 +120,7 @@ impl<T: Copy + Default, const N: usize> Few<T, N> {
             self.here[usize::from(self.len)] = item;
             self.len += 1;
         }
-        if self.more.is_empty() && self.more.capacity() > KEPT {
+        if self.more.is_empty() && self.more.capacity() > FIRST {
             mem.shrank(self.heap_bytes());
             self.more = Vec::new();
         }

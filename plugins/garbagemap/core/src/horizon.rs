@@ -34,14 +34,15 @@ pub struct HorizonBucket {
 /// The buckets of a relation: first the one that may go at once, then from the
 /// oldest to the youngest.
 #[derive(Clone, Default)]
+#[repr(C)]
 pub(crate) struct Horizon {
-    buckets: [HorizonBucket; HORIZON_BUCKETS],
     /// Buckets in use behind the first.
     used: usize,
     /// The first transaction of the youngest bucket.
     young_from: TransactionId,
     /// Buckets that changed since they were shown, a bit for each.
     changed: u16,
+    buckets: [HorizonBucket; HORIZON_BUCKETS],
 }
 
 impl Horizon {

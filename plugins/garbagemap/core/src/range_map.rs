@@ -14,11 +14,12 @@ const FIRST: usize = 4;
 
 /// See the module's documentation.
 #[derive(Default)]
+#[repr(C)]
 pub(crate) struct RangeMap {
     near: Vec<Option<Boxed<Range>>>,
-    far: Map<u32, Boxed<Range>>,
     /// Ranges in the table.
     used: usize,
+    far: Map<u32, Boxed<Range>>,
 }
 
 impl RangeMap {

@@ -51,27 +51,31 @@ impl Geometry {
 /// A range that is not in `ranges` has known (and empty) blocks from
 /// `known_from` on and unknown blocks before it; a range that is, says itself
 /// which of its blocks are known.
+///
+/// What every change looks at comes first and together: with many relations
+/// one is seldom in the processor's cache.
+#[repr(C)]
 pub(crate) struct Relation<R> {
-    pub locator: RelFileLocator,
-    pub known_from: Option<BlockNumber>,
     pub ranges: RangeMap,
     /// End of the last record that concerned it: what is coldest goes first
     /// when memory is short.
     pub last_touch: u64,
-    /// Its place in the shared map, if there was room.
-    pub sink: Option<R>,
     /// A base scan is open, or a block of one is still held back.
     pub scanning: bool,
     /// The sink does not show all of it.
     pub unpublished: bool,
     /// Its first audit mismatch was reported.
     pub mismatch_reported: bool,
-    /// How old its garbage is.
-    pub horizon: Horizon,
     /// The save that has taken it up.
     pub saved: u32,
+    pub locator: RelFileLocator,
+    pub known_from: Option<BlockNumber>,
+    /// Its place in the shared map, if there was room.
+    pub sink: Option<R>,
     /// What happened to it.
     pub counted: Counted,
+    /// How old its garbage is.
+    pub horizon: Horizon,
 }
 
 /// What a relation costs beside its ranges, about: slot, index, spare room.

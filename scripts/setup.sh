@@ -156,9 +156,12 @@ older_source() {
     old=$(sed -E "s/_([0-9]+)\.$minor-/_\1.$((minor - back))-/" <<<"$url")
     dsc=source.dsc
     /usr/lib/apt/apt-helper download-file "$old" "$dsc" >>"$LOG" 2>&1 || continue
-    quiet gpgv --keyring /usr/share/keyrings/debian-keyring.gpg "$dsc"
+    # Only what the signature covers is read.
+    quiet gpgv --keyring /usr/share/keyrings/debian-keyring.gpg --output verified "$dsc"
+    grep -q "^Source: postgresql-$major$" verified || die "$old describes another package"
     local sum file
-    read -r sum file < <(sed -n '/^Checksums-Sha256:/,/^[A-Z]/s/^ \([0-9a-f]*\) [0-9]* \(.*\.orig\.tar\.[a-z0-9]*\)$/\1 \2/p' "$dsc")
+    read -r sum file < <(sed -nE "/^Checksums-Sha256:/,/^[A-Z][a-z]+:/s/^ ([0-9a-f]{64}) [0-9]+ (postgresql-${major}_[^ /]*\.orig\.tar\.[a-z0-9]+)$/\1 \2/p" verified) ||
+      die "$old names no source"
     quiet /usr/lib/apt/apt-helper download-file "$(dirname "$old")/$file" "$file" "SHA256:$sum"
     say "the mirror lacks the files of minor release $minor, taking $file"
     return 0

@@ -26,8 +26,13 @@ pub fn map() -> Result<MapReader<'static>, Error> {
     MapReader::open(map_area()?).ok_or(Error::NoMap)
 }
 
-/// The position up to which the map stands for the WAL.
+/// The position up to which the map stands for the WAL. It says so itself: the
+/// plugin may have seen more, which it shows at the end of a batch, or never if
+/// the worker fails before.
 pub fn applied_lsn() -> Result<Lsn, Error> {
     let services = walker_plugin::services().ok_or(Error::NotPreloaded)?;
-    services.applied_lsn(AREA_NAME).ok_or(Error::NoMap)
+    let told = services.applied_lsn(AREA_NAME).ok_or(Error::NoMap)?;
+    let status = map()?.status().map(|status| Lsn(status.applied_lsn));
+    // Before the first batch it is where the worker began.
+    Ok(status.filter(|lsn| lsn.0 != 0).unwrap_or(told))
 }

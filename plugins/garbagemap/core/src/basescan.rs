@@ -239,5 +239,7 @@ impl<S: Sink> Ledger<S> {
         }
         self.advance(applied);
         self.close_scan(idx);
+        // Whoever scanned looks as soon as this is answered.
+        self.show_waiting();
     }
 }

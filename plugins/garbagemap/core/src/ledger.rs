@@ -1,10 +1,10 @@
 //! The ledger: what is known of every block of every heap, its changes, and
 //! the one way in which they reach the counters.
 //!
-//! A change goes to a block only while the block is known. Each operation
+//! A change goes to a block only while the block is known. What a record says
 //! ends in [`Ledger::try_change`], which notes new undecided events with their
-//! transaction, and the range among those that are to be shown
-//! ([`Ledger::publish`]). If memory for a change cannot be had, the relation
+//! transaction, what the end of a transaction says in [`Ledger::range_ended`];
+//! both put the range with those that are to be shown ([`Ledger::publish`]). If memory for a change cannot be had, the relation
 //! is degraded: it is unknown from then on, and never wrong.
 
 use walker_wal::{BlockNumber, Lsn, RelFileLocator, TransactionId};
@@ -183,8 +183,7 @@ impl<S: Sink> Ledger<S> {
         }
         self.saving.changed(range, idx, rangeno);
         let effect = change(range, b, &mut self.mem)?;
-        let delta = range.age();
-        let wait = !std::mem::replace(&mut range.waiting, true);
+        let (delta, wait) = range.changed();
         if effect.new_touch {
             let touch = Touch { rel: idx, rangeno };
             self.txs.touch(xid, touch, &mut self.mem)?;

@@ -11,7 +11,8 @@ use std::hash::Hash;
 
 use rustc_hash::FxBuildHasher;
 
-/// There was no memory for a change; nothing was changed.
+/// There was no memory for a change. What was to be changed may be half done,
+/// and is not to be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("out of memory")]
 pub struct NoMemory;

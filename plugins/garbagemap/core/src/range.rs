@@ -68,15 +68,17 @@ impl Range {
 
     /// A copy that was not shown or counted yet.
     pub(crate) fn try_clone(&self, mem: &mut Mem) -> Result<Range, NoMemory> {
-        let normal = self.normal.try_clone()?;
-        mem.grew(normal.heap_bytes());
-        Ok(Range {
+        // What fails halfway is accounted for nowhere.
+        let mut own = Mem::default();
+        let copy = Range {
             known: self.known,
-            garbage: self.garbage.try_clone(mem)?,
-            pending: self.pending.try_clone(mem)?,
-            normal,
+            garbage: self.garbage.try_clone(&mut own)?,
+            pending: self.pending.try_clone(&mut own)?,
+            normal: self.normal.try_clone()?,
             ..Range::default()
-        })
+        };
+        mem.grew(copy.heap_bytes());
+        Ok(copy)
     }
 
     #[inline]
@@ -103,6 +105,13 @@ impl Range {
         let dead = self.garbage.len(DEAD);
         let before = std::mem::replace(&mut self.aged, dead);
         i32::from(dead) - i32::from(before)
+    }
+
+    /// The range was changed: how many more dead tuples there are, and whether
+    /// it is to be put with those that wait to be shown.
+    #[inline]
+    pub(crate) fn changed(&mut self) -> (i32, bool) {
+        (self.age(), !std::mem::replace(&mut self.waiting, true))
     }
 
     /// The page was (re-)initialised: known, and empty.

@@ -22,7 +22,7 @@ use crate::block::Event;
 use crate::ledger::{At, Ledger};
 use crate::mem::{Mem, NoMemory};
 use crate::range::{Effect, Range};
-use crate::xact::Outcome;
+use crate::xact::{Outcome, Touch};
 
 /// So many changes wait at most.
 const MOST: usize = 64;
@@ -202,7 +202,7 @@ impl<S: Sink> Ledger<S> {
         let Some(rel) = self.rels.get_mut(change.rel) else {
             return;
         };
-        rel.last_touch = change.end_lsn.0;
+        rel.last_touch = rel.last_touch.max(change.end_lsn.0);
         let range = match rel.ranges.get_mut(rangeno) {
             Some(range) => Ok(Some(range)),
             None => rel.make_range(self.geo, change.blkno, false, &mut self.mem),
@@ -219,18 +219,14 @@ impl<S: Sink> Ledger<S> {
                 return self.degrade(change.rel);
             };
             self.stats.contradictions += u64::from(contradiction);
-            let delta = range.age();
-            let wait = !std::mem::replace(&mut range.waiting, true);
-            if delta != 0 {
-                let updated = u16::from(change.how != How::Plain);
-                rel.garbage_ended(delta, change.xid, outcome, updated);
-                if !rel.counted.waiting {
-                    self.show_counters_of(change.rel);
-                }
-            }
-            if wait {
-                self.to_be_shown(change.rel, rangeno);
-            }
+            let changed = range.changed();
+            let rel = change.rel;
+            let updated = u16::from(change.how != How::Plain);
+            self.range_ended(
+                Touch { rel, rangeno },
+                changed,
+                (change.xid, outcome, updated),
+            );
         }
         self.count_updates(change);
     }

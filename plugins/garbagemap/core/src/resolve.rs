@@ -74,14 +74,27 @@ impl<S: Sink> Ledger<S> {
         let Ok(updated) = range.resolve(xid, outcome, &mut self.mem) else {
             return self.degrade(idx);
         };
-        let delta = range.age();
-        let wait = !std::mem::replace(&mut range.waiting, true);
+        let changed = range.changed();
         if outcome == Outcome::Unknown {
-            self.age_garbage(idx, delta, None);
+            self.age_garbage(idx, changed.0, None);
             self.give_up_held(idx, rangeno);
             return self.show(idx, rangeno);
         }
-        if delta != 0 {
+        self.range_ended(touch, changed, (xid, outcome, updated));
+    }
+
+    /// A transaction has ended, of whose deletions `updated` were updates, and
+    /// a range was changed by that: count it, and have it shown.
+    #[inline]
+    pub(crate) fn range_ended(
+        &mut self,
+        Touch { rel: idx, rangeno }: Touch,
+        (delta, wait): (i32, bool),
+        (xid, outcome, updated): (TransactionId, Outcome, u16),
+    ) {
+        if delta != 0
+            && let Some(rel) = self.rels.get_mut(idx)
+        {
             rel.garbage_ended(delta, xid, outcome, updated);
             if !rel.counted.waiting {
                 self.show_counters_of(idx);

@@ -46,7 +46,7 @@ impl Both {
 
 /// Bitmaps that hold no more than this go back inline. Less than what fits
 /// there, so that a page that is filled and pruned in turns stays.
-const BACK: u16 = 3;
+const BACK: u32 = 3;
 
 impl Default for Sets {
     fn default() -> Self {
@@ -246,7 +246,8 @@ impl Sets {
         let Repr::Many(many) = &mut self.0 else {
             return;
         };
-        if many.len(Which::One) + many.len(Which::Other) > BACK {
+        let both = [Which::One, Which::Other].map(|which| u32::from(many.len(which)));
+        if both.iter().sum::<u32>() > BACK {
             return many.shrink(mem);
         }
         mem.shrank(many.heap_bytes());

@@ -7,7 +7,7 @@ use crate::{RangeCounts, Sink};
 
 /// What of a range was counted and published last; by default, nothing yet.
 /// The counters are packed as the map has them: whether they changed is asked
-/// for every record.
+/// for every range that waits.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Shown {
     word: u64,

@@ -85,17 +85,31 @@ impl<S: Sink> Ledger<S> {
     /// Blocks from here on are known to be empty, unless their range says
     /// otherwise.
     pub(crate) fn set_known_from(&mut self, idx: u32, blkno: BlockNumber) {
+        if self.know_from_here(idx, blkno) {
+            self.show_known_from(idx);
+        }
+    }
+
+    /// The same, but it is not shown yet. Whether that is to be done.
+    pub(crate) fn know_from_here(&mut self, idx: u32, blkno: BlockNumber) -> bool {
         let Some(rel) = self.rels.get_mut(idx) else {
-            return;
+            return false;
         };
-        if rel.known_from.is_none_or(|from| blkno < from) {
+        let more = rel.known_from.is_none_or(|from| blkno < from);
+        if more {
             rel.known_from = Some(blkno);
-            let place = rel.sink;
-            // A range that is not shown yet would read as known and empty.
-            self.show_waiting();
-            if let Some(place) = place {
-                self.sink.set_known_from(place, Some(blkno));
-            }
+        }
+        more
+    }
+
+    /// Show from where on blocks are known.
+    pub(crate) fn show_known_from(&mut self, idx: u32) {
+        // A range that is not shown yet would read as known and empty.
+        self.show_waiting();
+        if let Some(rel) = self.rels.get(idx)
+            && let Some(place) = rel.sink
+        {
+            self.sink.set_known_from(place, rel.known_from);
         }
     }
 
@@ -176,9 +190,6 @@ impl<S: Sink> Ledger<S> {
         let mut rangenos = Vec::new();
         rangenos.try_reserve_exact(source.ranges.len())?;
         rangenos.extend(source.ranges.iter().map(|(rangeno, _)| rangeno));
-        if let Some(blkno) = known_from {
-            self.set_known_from(to, blkno);
-        }
         for rangeno in rangenos {
             let source = self.rels.get(from).and_then(|rel| rel.ranges.get(rangeno));
             let copy = source.ok_or(NoMemory)?.try_clone(&mut self.mem)?;
@@ -187,6 +198,9 @@ impl<S: Sink> Ledger<S> {
             target.add_range(rangeno, copy, &mut self.mem)?;
             self.note_groups(to, rangeno)?;
             self.show(to, rangeno);
+        }
+        if let Some(blkno) = known_from {
+            self.set_known_from(to, blkno);
         }
         Ok(())
     }

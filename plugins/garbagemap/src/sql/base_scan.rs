@@ -304,7 +304,7 @@ impl BaseScan {
         flush(lsn);
         // SAFETY: set once at server start.
         let segment = unsafe { pg_sys::wal_segment_size } as u32;
-        let applied = || self.services.applied_lsn(c"garbagemap").unwrap_or(Lsn(0));
+        let applied = || crate::area::applied_lsn().unwrap_or(Lsn(0));
         let mut last = applied();
         let mut moved = Instant::now();
         while !last.reaches(lsn, segment) {

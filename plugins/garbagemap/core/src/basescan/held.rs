@@ -113,7 +113,7 @@ impl<S: Sink> Ledger<S> {
     /// be made use of.
     fn know_from(&mut self, idx: u32, blocks: BlockNumber, lsn: u64) {
         let geo = self.geo;
-        self.set_known_from(idx, blocks);
+        let more = self.know_from_here(idx, blocks);
         let (Some(scan), Some(rel)) = (self.scans.by_rel.get(&idx), self.rels.get_mut(idx)) else {
             return;
         };
@@ -151,6 +151,9 @@ impl<S: Sink> Ledger<S> {
                 end_lsn: Lsn(lsn),
                 sets_page_lsn: false,
             });
+        }
+        if more {
+            self.show_known_from(idx);
         }
     }
 

@@ -57,6 +57,7 @@ impl<S: Sink> Ledger<S> {
         server: &mut Server<'_>,
     ) -> Result<(), WalError> {
         match heap::decode(major, rec)? {
+            // Their callers have them.
             HeapRecord::Insert(_) | HeapRecord::Delete(_) | HeapRecord::Update(_) => Ok(()),
             HeapRecord::Lock(lock) => self.apply_lock(rec, &lock, server),
             // They change no tuple's fate.
@@ -228,7 +229,7 @@ impl<S: Sink> Ledger<S> {
             return self.apply_prune(rec, &prune?, server);
         }
         match heap2::decode(major, rec)? {
-            Heap2Record::Prune(_) => Ok(()),
+            Heap2Record::Prune(_) => Ok(()), // read above
             Heap2Record::Vacuum(vacuum) => self.apply_vacuum(rec, &vacuum, server),
             // Freezing changes how a status is written down, not the status.
             Heap2Record::FreezePage(freeze) => {

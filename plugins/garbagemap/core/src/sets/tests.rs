@@ -139,6 +139,27 @@ proptest! {
     }
 }
 
+/// Both may hold all there is, which is more than 16 bits can count.
+#[test]
+fn both_may_be_full() {
+    let (mut sets, mut mem) = (Sets::default(), Mem::default());
+    for b in 0..128 {
+        for off in 1..=MAX_OFFSET {
+            sets.insert(Which::One, position(b, off), &mut mem).unwrap();
+            sets.insert(Which::Other, position(b, off), &mut mem)
+                .unwrap();
+        }
+    }
+    let all = 128 * MAX_OFFSET;
+    for gone in 1..=9000 {
+        let pos = position((gone % 128) as u8, gone / 128 + 1);
+        assert_eq!(sets.remove(pos, &mut mem), (true, true));
+        let left = all - gone;
+        assert_eq!((sets.len(Which::One), sets.len(Which::Other)), (left, left));
+    }
+    assert_eq!(sets.iter(Which::Other).count(), usize::from(all) - 9000);
+}
+
 /// Bytes per block that has positions, however they are spread.
 #[test]
 fn stays_small() {

@@ -730,3 +730,22 @@ fn a_family_is_settled_in_order() {
     let stats = l.stats();
     assert_eq!((stats.contradictions, stats.image_mismatches), (0, 0));
 }
+
+/// A block behind the measured end that a record named, of which nothing is
+/// known, does not become known with the others there, not even for a moment.
+#[test]
+fn what_a_scan_cannot_know_is_shown_at_once() {
+    let mut l = ledger();
+    assert!(l.begin_base_scan(rel(1)));
+    let delete = RecordBuilder::new(RmgrId::HEAP, 0x10)
+        .xid(700)
+        .main_data(&[0xBC, 2, 0, 0, 2, 0, 0, 0])
+        .block(spec(1, 40));
+    feed(&mut l, delete, 20, &mut Told::default());
+    l.end_base_scan(rel(1), Some((5, Lsn(10))), Lsn(20));
+    let shown = l.sink().get(rel(1)).unwrap();
+    assert_eq!(
+        (shown.known_from, shown.ranges[&1].first_unknown),
+        (Some(5), 8)
+    );
+}

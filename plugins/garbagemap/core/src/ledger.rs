@@ -190,7 +190,7 @@ impl<S: Sink> Ledger<S> {
         }
         self.stats.contradictions += u64::from(effect.contradiction);
         if wait {
-            self.to_be_shown(idx, rangeno);
+            self.show_later(idx, rangeno);
         }
         if delta != 0 {
             self.age_garbage(idx, delta, None);

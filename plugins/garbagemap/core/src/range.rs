@@ -383,6 +383,11 @@ impl Range {
             Outcome::Committed => DELETED,
             _ => INSERTED,
         };
+        // Block by block only if there are many to a block.
+        if group.sets.len(now_dead) < u16::from(u8::MAX) {
+            let mut all = group.sets.iter(now_dead);
+            return all.try_for_each(|pos| self.garbage.insert(DEAD, pos, mem));
+        }
         group
             .sets
             .by_block(now_dead)

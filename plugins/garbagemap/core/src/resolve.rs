@@ -101,7 +101,7 @@ impl<S: Sink> Ledger<S> {
             }
         }
         if wait {
-            self.to_be_shown(idx, rangeno);
+            self.show_later(idx, rangeno);
         }
     }
 }

@@ -111,7 +111,7 @@ impl<S: Sink> Ledger<S> {
     /// What a range shows may have changed: it is shown with the others when
     /// the caller is done with its records, once for all of them.
     #[inline]
-    pub(crate) fn to_be_shown(&mut self, idx: u32, rangeno: u32) {
+    pub(crate) fn show_later(&mut self, idx: u32, rangeno: u32) {
         if self.waiting.len() < self.waiting.capacity() {
             self.waiting.push((idx, rangeno));
         } else {

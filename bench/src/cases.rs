@@ -46,14 +46,23 @@ pub fn ledger() -> Ledger<Nowhere> {
     Ledger::new(config, Nowhere)
 }
 
-/// Applies a stream to a ledger.
+/// Records the worker reads before it lets plugins show what changed.
+const BATCH: u32 = 512;
+
+/// Applies a stream to a ledger, in batches.
 pub fn apply<S: Sink>(ledger: &mut Ledger<S>, stream: &Stream) {
     let mut restore = |_, _: &mut Page| false;
+    let mut n = 0;
     stream.each(|record| {
         ledger
             .apply(MAJOR, record, &mut Nobody, &mut restore)
             .expect("a record that can be decoded");
+        n += 1;
+        if n % BATCH == 0 {
+            ledger.publish(None);
+        }
     });
+    ledger.publish(None);
 }
 
 /// A relation's address, as the streams name it.

@@ -207,6 +207,7 @@ fn main() {
                 .apply(Major::V17, rec, &mut Nobody, &mut restore)
                 .unwrap();
         }
+        ledger.publish(None);
         let took = begin.elapsed();
         let stats = ledger.stats();
         println!(

@@ -4,17 +4,17 @@
 //! position in any set and a count of 0. A [`DEAD`] position and one in
 //! `pending` is an `LP_NORMAL` item, an [`ITEM`] is `LP_DEAD`.
 
+mod ended;
 mod pending;
 
 use walker_wal::{OffsetNumber, TransactionId};
 
-use crate::block::{BlockMask, BlockState, Event, Offsets, block_of, position};
+use crate::RangeCounts;
+use crate::block::{BlockMask, BlockState, Event, Offsets, position};
 use crate::mem::{Mem, NoMemory};
 use crate::normal::Normal;
 use crate::sets::{Both, Sets, Which};
 use crate::shown::Shown;
-use crate::xact::Outcome;
-use crate::{MAX_RANGE_BLOCKS, RangeCounts};
 pub(crate) use pending::{DELETED, Group, INSERTED, Pending};
 
 /// In a range's garbage: dead tuples, and `LP_DEAD` items.
@@ -295,129 +295,6 @@ impl Range {
             other: state.items,
         };
         self.garbage.set_block(b, both, mem)
-    }
-
-    /// A transaction that had nothing undecided here has ended, and inserted
-    /// and deleted these (0 is none). Whether that contradicts the state before.
-    /// After an error the range is not to be used.
-    #[inline]
-    pub(crate) fn ended(
-        &mut self,
-        b: u8,
-        (inserted, deleted): (OffsetNumber, OffsetNumber),
-        outcome: Outcome,
-        mem: &mut Mem,
-    ) -> Result<bool, NoMemory> {
-        if inserted != 0
-            && deleted != 0
-            && inserted != deleted
-            && outcome == Outcome::Committed
-            && self.pending.is_empty()
-            && self.garbage.exchange(b, inserted - 1, deleted - 1)
-        {
-            self.normal.increment(b);
-            return Ok(false);
-        }
-        let contradiction = match inserted {
-            0 => false,
-            off => self.free(b, position(b, off), mem),
-        };
-        let now_dead = match outcome {
-            Outcome::Committed => deleted,
-            Outcome::Aborted | Outcome::Unknown => inserted,
-        };
-        // An update of a tuple to itself deletes nothing.
-        if now_dead != 0 && (inserted != deleted || outcome != Outcome::Committed) {
-            self.garbage.insert(DEAD, position(b, now_dead), mem)?;
-        }
-        Ok(contradiction)
-    }
-
-    /// A transaction has ended; how many of its deletions were updates. After
-    /// an error the range is not to be used.
-    #[inline]
-    pub(crate) fn resolve(
-        &mut self,
-        xid: TransactionId,
-        outcome: Outcome,
-        mem: &mut Mem,
-    ) -> Result<u16, NoMemory> {
-        if outcome == Outcome::Unknown {
-            return self.give_up(xid, mem);
-        }
-        let (pending, garbage) = (&mut self.pending, &mut self.garbage);
-        let (mut updated, mut result) = (0u16, Ok(()));
-        let group = pending.take(
-            xid,
-            |change, mem| {
-                let now_dead = match outcome {
-                    Outcome::Committed => change.deleted(),
-                    _ => change.inserted(),
-                };
-                if let Some(pos) = now_dead
-                    && let Err(e) = garbage.insert(DEAD, pos, mem)
-                {
-                    result = Err(e);
-                }
-                updated += u16::from(change.updated);
-            },
-            mem,
-        );
-        result?;
-        if let Some(group) = group {
-            updated = updated.saturating_add(group.updated);
-            self.resolve_group(group, outcome, mem)?;
-        }
-        Ok(updated)
-    }
-
-    #[inline(never)]
-    fn resolve_group(
-        &mut self,
-        group: Group,
-        outcome: Outcome,
-        mem: &mut Mem,
-    ) -> Result<(), NoMemory> {
-        mem.shrank(group.sets.heap_bytes());
-        let now_dead = match outcome {
-            Outcome::Committed => DELETED,
-            _ => INSERTED,
-        };
-        // Block by block only if there are many to a block.
-        if group.sets.len(now_dead) < u16::from(u8::MAX) {
-            let mut all = group.sets.iter(now_dead);
-            return all.try_for_each(|pos| self.garbage.insert(DEAD, pos, mem));
-        }
-        group
-            .sets
-            .by_block(now_dead)
-            .try_for_each(|(b, offsets)| self.garbage.insert_offsets(DEAD, b, offsets, mem))
-    }
-
-    /// Nobody knows what became of the transaction, so its blocks are unknown.
-    #[cold]
-    fn give_up(&mut self, xid: TransactionId, mem: &mut Mem) -> Result<u16, NoMemory> {
-        let mut blocks = [false; MAX_RANGE_BLOCKS as usize];
-        let mut concerns = |b: u8| {
-            if let Some(block) = blocks.get_mut(usize::from(b)) {
-                *block = true;
-            }
-        };
-        let group = self.pending.take(
-            xid,
-            |change, _| change.positions().map(block_of).for_each(&mut concerns),
-            mem,
-        );
-        if let Some(group) = group {
-            let both = [DELETED, INSERTED].into_iter();
-            let both = both.flat_map(|which| group.sets.by_block(which));
-            both.for_each(|(b, _)| concerns(b));
-            mem.shrank(group.sets.heap_bytes());
-        }
-        for (b, _) in (0..).zip(blocks).filter(|(_, concerned)| *concerned) {
-            self.forget_block(b, mem);
-        }
-        Ok(0)
     }
 
     /// Add a group that was loaded, as far as its blocks are known. False if

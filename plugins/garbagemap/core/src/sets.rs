@@ -7,7 +7,9 @@
 //! ([`Many`]), which is found without a look at any other memory.
 
 mod few;
+mod iter;
 mod many;
+mod room;
 
 use crate::block::{Offsets, position, position_of};
 use crate::mem::{Mem, NoMemory};
@@ -265,7 +267,7 @@ impl Sets {
 #[derive(Clone)]
 pub(crate) enum Iter<'a> {
     Few(std::slice::Iter<'a, u16>),
-    Many(many::Iter<'a>),
+    Many(iter::Iter<'a>),
 }
 
 impl Iterator for Iter<'_> {

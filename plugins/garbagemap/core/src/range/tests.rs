@@ -1,7 +1,7 @@
 //! Changes and settlements against sets of the standard library.
 
 use super::*;
-use crate::block::{MAX_OFFSET, item_of};
+use crate::block::{MAX_OFFSET, block_of, item_of};
 use crate::xact::Outcome;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,6 @@
 //! Many positions: a pair of bitmaps for each block that has had any.
 
+use super::iter::Iter;
 use super::{Both, Which};
 use crate::block::{Offsets, block_of, item_of, position_of};
 use crate::mem::{MALLOC_OVERHEAD, Mem, NoMemory};
@@ -11,14 +12,14 @@ use crate::mem::{MALLOC_OVERHEAD, Mem, NoMemory};
 /// `one` and `other` are the numbers of bits set, `one_blocks` that of the
 /// blocks of which the one set has some.
 pub(super) struct Many {
-    words: Vec<u64>,
+    pub(super) words: Vec<u64>,
     /// The blocks that have a pair.
-    blocks: [u64; 2],
-    one: u16,
-    other: u16,
-    one_words: u8,
-    other_words: u8,
-    one_blocks: u8,
+    pub(super) blocks: [u64; 2],
+    pub(super) one: u16,
+    pub(super) other: u16,
+    pub(super) one_words: u8,
+    pub(super) other_words: u8,
+    pub(super) one_blocks: u8,
 }
 
 impl Many {
@@ -68,7 +69,7 @@ impl Many {
     }
 
     #[inline]
-    fn pair_words(&self) -> usize {
+    pub(super) fn pair_words(&self) -> usize {
         usize::from(self.one_words) + usize::from(self.other_words)
     }
 
@@ -289,101 +290,6 @@ impl Many {
         removed
     }
 
-    /// Make an empty pair for a block.
-    fn open(&mut self, b: u8, at: usize, mem: &mut Mem) -> Result<(), NoMemory> {
-        let len = self.pair_words();
-        if self.words.len() + len > self.words.capacity() {
-            let before = self.heap_bytes();
-            // One block, or an eighth of what there is.
-            let more = len.max(self.words.len() / 8);
-            self.words.try_reserve_exact(more)?;
-            mem.changed(before, self.heap_bytes());
-        }
-        let end = self.words.len();
-        self.words.resize(end + len, 0); // there is room
-        self.words.copy_within(at..end, at + len);
-        if let Some(pair) = self.words.get_mut(at..at + len) {
-            pair.fill(0);
-        }
-        if let Some(word) = self.blocks.get_mut(usize::from(b / 64)) {
-            *word |= 1 << (b % 64);
-        }
-        Ok(())
-    }
-
-    /// Give every bitmap of a which so many words.
-    #[cold]
-    fn widen(&mut self, which: Which, words: usize, mem: &mut Mem) -> Result<(), NoMemory> {
-        let before = self.heap_bytes();
-        let (one, other) = (usize::from(self.one_words), usize::from(self.other_words));
-        let (more_ones, more_others) = match which {
-            Which::One => (words - one, 0),
-            Which::Other => (0, words - other),
-        };
-        let pairs = self
-            .blocks
-            .iter()
-            .map(|word| word.count_ones())
-            .sum::<u32>() as usize;
-        let mut wide = Vec::new();
-        wide.try_reserve_exact((pairs + 1) * (one + more_ones + other + more_others))?;
-        let mut rest = self.words.as_slice();
-        for _ in 0..pairs {
-            let (bitmap, more) = rest.split_at_checked(one).unwrap_or_default();
-            wide.extend_from_slice(bitmap);
-            wide.resize(wide.len() + more_ones, 0);
-            let (bitmap, more) = more.split_at_checked(other).unwrap_or_default();
-            wide.extend_from_slice(bitmap);
-            wide.resize(wide.len() + more_others, 0);
-            rest = more;
-        }
-        self.words = wide;
-        match which {
-            Which::One => self.one_words = words as u8,
-            Which::Other => self.other_words = words as u8,
-        }
-        mem.changed(before, self.heap_bytes());
-        Ok(())
-    }
-
-    /// Let go of empty pairs where three of four are. Where that needs memory
-    /// that is not to be had, all stays as it is.
-    #[inline]
-    pub(super) fn shrink(&mut self, mem: &mut Mem) {
-        // A pair that is not empty holds one position at least.
-        let most = usize::from(self.one) + usize::from(self.other);
-        if most * 4 * self.pair_words() < self.words.len() {
-            self.shrink_now(mem);
-        }
-    }
-
-    #[inline(never)]
-    fn shrink_now(&mut self, mem: &mut Mem) {
-        let (len, before) = (self.pair_words(), self.heap_bytes());
-        let full = |pair: &&[u64]| pair.iter().any(|&word| word != 0);
-        let pairs = || self.words.chunks_exact(len.max(1));
-        let mut words = Vec::new();
-        let room = (pairs().filter(full).count() + 1) * len;
-        if words.try_reserve_exact(room).is_err() {
-            return;
-        }
-        let mut blocks = 0u128;
-        for (b, pair) in bits_of(self.mask()).zip(pairs()) {
-            if full(&pair) {
-                words.extend_from_slice(pair);
-                blocks |= 1 << b;
-            }
-        }
-        self.blocks = [blocks as u64, (blocks >> 64) as u64];
-        self.words = words;
-        mem.changed(before, self.heap_bytes());
-    }
-
-    fn mask(&self) -> u128 {
-        let [low, high] = self.blocks;
-        u128::from(high) << 64 | u128::from(low)
-    }
-
     pub(super) fn try_clone(&self, mem: &mut Mem) -> Result<Many, NoMemory> {
         let mut words = Vec::new();
         words.try_reserve_exact(self.words.len())?;
@@ -391,6 +297,11 @@ impl Many {
         let copy = Many { words, ..*self };
         mem.grew(copy.heap_bytes());
         Ok(copy)
+    }
+
+    pub(super) fn mask(&self) -> u128 {
+        let [low, high] = self.blocks;
+        u128::from(high) << 64 | u128::from(low)
     }
 
     pub(super) fn last(&self, which: Which) -> Option<u16> {
@@ -431,63 +342,8 @@ impl Many {
     }
 }
 
-/// The numbers of the bits that are set.
-fn bits_of(mut mask: u128) -> impl Iterator<Item = u32> {
-    std::iter::from_fn(move || {
-        let bit = mask.trailing_zeros();
-        mask &= mask.wrapping_sub(1);
-        (bit < u128::BITS).then_some(bit)
-    })
-}
-
 /// Words a bitmap with this position needs.
 #[inline]
 fn words_for(pos: u16) -> usize {
     item_of(pos) as usize / 64 + 1
-}
-
-/// The positions of one of the sets in ascending order.
-#[derive(Clone)]
-pub(crate) struct Iter<'a> {
-    /// The pairs that come after the present one.
-    words: &'a [u64],
-    /// Words of a pair, those before this which's, and this which's.
-    pair: usize,
-    skip: usize,
-    len: usize,
-    /// Blocks that come after the present one.
-    blocks: u128,
-    b: u8,
-    /// What is left of the present word, and its number.
-    word: u64,
-    at: u16,
-    /// Words of the present bitmap that come after it.
-    bitmap: &'a [u64],
-}
-
-impl Iterator for Iter<'_> {
-    type Item = u16;
-
-    fn next(&mut self) -> Option<u16> {
-        while self.word == 0 {
-            if let Some((&word, rest)) = self.bitmap.split_first() {
-                (self.word, self.bitmap) = (word, rest);
-                self.at += 1;
-                continue;
-            }
-            if self.blocks == 0 {
-                return None;
-            }
-            self.b = self.blocks.trailing_zeros() as u8;
-            self.blocks &= self.blocks - 1;
-            let (pair, rest) = self.words.split_at_checked(self.pair)?;
-            self.words = rest;
-            let bitmap = pair.get(self.skip..self.skip + self.len)?;
-            let (&word, rest) = bitmap.split_first()?;
-            (self.word, self.bitmap, self.at) = (word, rest, 0);
-        }
-        let bit = self.word.trailing_zeros() as u16;
-        self.word &= self.word - 1;
-        Some(position_of(self.b, self.at * 64 + bit))
-    }
 }

@@ -731,6 +731,42 @@ fn a_family_is_settled_in_order() {
     assert_eq!((stats.contradictions, stats.image_mismatches), (0, 0));
 }
 
+/// A subtransaction inserts a tuple and its parent deletes it, both of which
+/// wait: the parent, who comes first in the commit record, must not be first.
+#[test]
+fn a_tuple_is_inserted_before_it_is_deleted() {
+    for committed in [true, false] {
+        let mut l = ledger();
+        let mut apply = |record: RecordBuilder, lsn: u64| {
+            let bytes = record.build();
+            let mut decoder = Decoder::new();
+            let rec = decoder.decode(&bytes, Lsn(lsn - 1), Lsn(lsn)).unwrap();
+            let mut restore = |_, _: &mut garbagemap_core::Page| false;
+            let told = &mut Told::default();
+            l.apply(Major::V17, &rec, told, &mut restore).unwrap();
+        };
+        apply(hint_image(1, 0, vec![tuple(2, 0, 0x0900)]), 10);
+        let insert = RecordBuilder::new(RmgrId::HEAP, 0x00)
+            .xid(701)
+            .main_data(&[2, 0, 0])
+            .block(spec(1, 0).data(&[1, 0, 0, 8, 24, 1]));
+        apply(insert, 20);
+        let delete = RecordBuilder::new(RmgrId::HEAP, 0x10)
+            .xid(700)
+            .main_data(&[0xBC, 2, 0, 0, 2, 0, 0, 0])
+            .block(spec(1, 0));
+        apply(delete, 30);
+        let mut main = vec![0; 8];
+        main.extend([2, 0, 0, 0, 1, 0, 0, 0]);
+        main.extend(701u32.to_le_bytes());
+        let end = RecordBuilder::new(RmgrId::XACT, if committed { 0x80 } else { 0xA0 });
+        apply(end.xid(700).main_data(&main), 40);
+        l.publish(None);
+        assert_eq!(l.block(rel(1), 0).unwrap().dead, [2]);
+        assert_eq!((l.stats().dead_tuples, l.stats().contradictions), (1, 0));
+    }
+}
+
 /// A block behind the measured end that a record named, of which nothing is
 /// known, does not become known with the others there, not even for a moment.
 #[test]

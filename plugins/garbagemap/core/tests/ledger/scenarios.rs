@@ -687,6 +687,7 @@ fn nothing_reads_as_empty_too_early() {
     l.end_base_scan(rel(1), Some((0, Lsn(10))), Lsn(10));
     let shown = l.sink().get(rel(1)).unwrap();
     assert_eq!((shown.known_from, shown.ranges[&0].dead), (Some(0), 1));
+    assert_eq!(shown.ranges_before, 1);
 }
 
 /// An insertion that waits for its transaction must not take away the deletion
@@ -784,4 +785,5 @@ fn what_a_scan_cannot_know_is_shown_at_once() {
         (shown.known_from, shown.ranges[&1].first_unknown),
         (Some(5), 8)
     );
+    assert_eq!(shown.ranges_before, 1);
 }

@@ -10,6 +10,8 @@ pub struct Shown {
     pub known_from: Option<BlockNumber>,
     pub ranges: BTreeMap<u32, RangeCounts>,
     pub counters: Counters,
+    /// Ranges that were there when `known_from` was told last.
+    pub ranges_before: usize,
 }
 
 #[derive(Default)]
@@ -47,7 +49,8 @@ impl Sink for TestSink {
     }
 
     fn set_known_from(&mut self, rel: u32, known_from: Option<BlockNumber>) {
-        self.rels.get_mut(&rel).unwrap().known_from = known_from;
+        let shown = self.rels.get_mut(&rel).unwrap();
+        (shown.known_from, shown.ranges_before) = (known_from, shown.ranges.len());
     }
 
     fn truncate(&mut self, rel: u32, first_rangeno: u32) {

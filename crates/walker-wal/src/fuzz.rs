@@ -3,7 +3,9 @@
 
 use crate::heap2::Heap2Record;
 use crate::misc::generic_regions;
-use crate::raw::{BlockSpec, Decoder, ImageSpec, RecordBuilder, WalReader, check_crc};
+use crate::raw::{
+    BlockSpec, Decoder, FlatRecord, ImageSpec, RecordBuilder, WalReader, check_crc, image_bytes,
+};
 use crate::{
     BLCKSZ, ForkNumber, HeapPage, Lsn, Major, Payload, Record, RmgrId, decode, describe, identify,
 };
@@ -45,10 +47,26 @@ fn raw_record(major: Major, data: &[u8]) {
     if let Ok(record) = decoder.decode(data, Lsn(8), Lsn(16)) {
         read_record(major, &record);
     }
+    flat_record(major, data);
     let mut fixed = (data.len() as u32).to_le_bytes().to_vec();
     fixed.extend_from_slice(data.get(4..).unwrap_or_default());
     if let Ok(record) = decoder.decode(&fixed, Lsn(8), Lsn(16)) {
         read_record(major, &record);
+    }
+    flat_record(major, &fixed);
+}
+
+/// The bytes are a record as it stands in WAL: if it is taken for one, the
+/// decoder must agree.
+fn flat_record(major: Major, data: &[u8]) {
+    let images = image_bytes(data);
+    let mut decoder = Decoder::new();
+    let decoded = decoder.decode(data, Lsn(8), Lsn(16));
+    if let Some(flat) = FlatRecord::new(data, Lsn(8), Lsn(16)) {
+        read_record(major, &flat);
+        debug_assert!(decoded.is_ok_and(|r| r.main_data() == flat.main_data()));
+    } else if let Ok(record) = decoded {
+        debug_assert_eq!(images, record.fpi_len().into());
     }
 }
 
@@ -78,6 +96,7 @@ fn payload(major: Major, data: &[u8]) {
     if let Ok(record) = Decoder::new().decode(&bytes, Lsn(8), Lsn(16)) {
         read_record(major, &record);
     }
+    flat_record(major, &bytes);
 }
 
 /// The bytes are the two ends of a page.

@@ -3,7 +3,7 @@
 /// `SizeOfXLogRecord`.
 pub const SIZE_OF_XLOG_RECORD: usize = 24;
 /// Where `xl_crc` stands in the header; it covers all but itself.
-pub(super) const CRC_OFFSET: usize = 20;
+pub const CRC_OFFSET: usize = 20;
 /// `XLR_MAX_BLOCK_ID`.
 pub const XLR_MAX_BLOCK_ID: u8 = 32;
 /// Main data of less than 256 bytes follow.

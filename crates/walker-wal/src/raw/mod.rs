@@ -1,15 +1,18 @@
 //! Decoding a record from its bytes, without a server.
 //!
-//! Inside the server the XLogReader does this. Tests, fuzzers and tools do it
-//! here, with every check of `DecodeXLogRecord` (`access/xlogreader.c`).
+//! Inside the server the XLogReader does this, but for records that are read
+//! as they stand ([`FlatRecord`]). Tests, fuzzers and tools do it here, with
+//! every check of `DecodeXLogRecord` (`access/xlogreader.c`).
 //! The layout (`access/xlogrecord.h`) is the same from 15 to 18.
 
 mod build;
 mod consts;
+mod flat;
 mod reader;
 
 pub use build::{BlockSpec, ImageSpec, RecordBuilder};
 pub use consts::*;
+pub use flat::{FlatRecord, image_bytes};
 pub use reader::{ReadError, WalReader};
 
 use crate::bytes::Reader;
@@ -37,17 +40,47 @@ pub struct RecordHeader {
 }
 
 impl RecordHeader {
-    fn read(r: &mut Reader<'_>) -> Result<RecordHeader, WalError> {
-        let (tot_len, xid, prev, info, rmid) = (r.u32()?, r.u32()?, r.lsn()?, r.u8()?, r.u8()?);
-        r.skip(2)?;
-        Ok(RecordHeader {
-            tot_len,
-            xid,
-            prev,
+    /// From its bytes.
+    #[inline]
+    pub fn of(bytes: &[u8; SIZE_OF_XLOG_RECORD]) -> RecordHeader {
+        let &[
+            l0,
+            l1,
+            l2,
+            l3,
+            x0,
+            x1,
+            x2,
+            x3,
+            p0,
+            p1,
+            p2,
+            p3,
+            p4,
+            p5,
+            p6,
+            p7,
+            info,
+            rmid,
+            _,
+            _,
+            c0,
+            c1,
+            c2,
+            c3,
+        ] = bytes;
+        RecordHeader {
+            tot_len: u32::from_le_bytes([l0, l1, l2, l3]),
+            xid: u32::from_le_bytes([x0, x1, x2, x3]),
+            prev: Lsn(u64::from_le_bytes([p0, p1, p2, p3, p4, p5, p6, p7])),
             info,
             rmid: RmgrId(rmid),
-            crc: r.u32()?,
-        })
+            crc: u32::from_le_bytes([c0, c1, c2, c3]),
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<RecordHeader, WalError> {
+        Ok(RecordHeader::of(&r.array()?))
     }
 }
 

@@ -34,8 +34,11 @@
 extern "C" {
 #endif
 
-/* Version of this contract. 1 is the original one: six members, no symbol. */
-#define WALKER_ABI_VERSION 2
+/*
+ * Version of this contract. 1 is the original one: six members, no symbol.
+ * 3 added in_place_cb.
+ */
+#define WALKER_ABI_VERSION 3
 
 /* All resource manager IDs, built-in and custom (128 to 255). */
 #define WALKER_RMGR_IDS 256
@@ -58,6 +61,21 @@ typedef struct WalkerNamedRmgr
 	const char *name;
 	WalkerRecord_cb callback;
 } WalkerNamedRmgr;
+
+/*
+ * A record as it stands in WAL: whole, its checksum verified, not decoded. The
+ * bytes are walker's own: valid during the call, and not to be written. The
+ * record is MAXALIGNed; what is in it is not, unlike what XLogRecGetData() and
+ * XLogRecGetBlockData() return.
+ */
+typedef struct WalkerRecordBytes
+{
+	XLogRecPtr	lsn;			/* where it begins */
+	XLogRecPtr	end_lsn;		/* where it ends */
+	const XLogRecord *record;	/* its header, xl_tot_len bytes in all */
+} WalkerRecordBytes;
+
+typedef bool (*WalkerInPlace_cb) (const WalkerRecordBytes *record);
 
 typedef struct WalkerCallbacks
 {
@@ -116,6 +134,16 @@ typedef struct WalkerCallbacks
 	 * warning in the log.
 	 */
 	const WalkerNamedRmgr *rmgr_by_name;
+
+	/*
+	 * Tried before a record callback, where walker has the record as it stands
+	 * in WAL, for plugins that read the format themselves and gain by it. True
+	 * if the record has been taken. False if not: then it is decoded, and goes
+	 * to the record callback, as do those that walker does not have like this:
+	 * about one to a page of WAL, and very long ones. Only called for resource
+	 * managers that have a record callback. Since version 3.
+	 */
+	WalkerInPlace_cb in_place_cb;
 } WalkerCallbacks;
 
 /* The other spelling that was in use. */

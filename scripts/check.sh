@@ -82,7 +82,7 @@ summary() {
 # The last server is tried with everything, and so is each if there are but
 # one or two. The others are tried with what depends on the major version: the
 # records and the numbers, and on the oldest what goes wrong around them.
-numbers=(walker_tests main_job records records_text scenarios
+numbers=(walker_tests main_job in_place records records_text scenarios
   histories base_scan crash prune counters)
 oldest=(state timelines retention end_of_wal no_contrecord
   allocation resources security

@@ -21,6 +21,23 @@ pub mod raw {
             state: *mut pg_sys::XLogReaderState,
             errormsg: *mut *mut c_char,
         ) -> *mut pg_sys::XLogRecord;
+        /// `access/transam/xlogreader.c`
+        pub fn XLogReleasePreviousRecord(state: *mut pg_sys::XLogReaderState)
+        -> pg_sys::XLogRecPtr;
+        /// `access/transam/xlogreader.c`
+        pub fn XLogReaderValidatePageHeader(
+            state: *mut pg_sys::XLogReaderState,
+            recptr: pg_sys::XLogRecPtr,
+            phdr: *mut c_char,
+        ) -> bool;
+        /// `access/transam/xlogreader.c`
+        pub fn DecodeXLogRecord(
+            state: *mut pg_sys::XLogReaderState,
+            decoded: *mut pg_sys::DecodedXLogRecord,
+            record: *mut pg_sys::XLogRecord,
+            lsn: pg_sys::XLogRecPtr,
+            errmsg: *mut *mut c_char,
+        ) -> bool;
         /// `utils/mmgr/mcxt.c`
         pub fn MemoryContextReset(context: pg_sys::MemoryContext);
         /// `access/transam/xlogutils.c`

@@ -1,6 +1,9 @@
 //! The hot loop: read a record, count it, call the plugins.
 //!
-//! One `sigsetjmp` covers a whole batch. Between a record's XLogReadRecord and
+//! A record is decoded when the first callback needs that: one that takes it
+//! as it stands does not.
+//!
+//! One `sigsetjmp` covers a whole batch. Between the reading of a record and
 //! its callbacks there are only frames without destructors, so that an ERROR
 //! may jump over them (see pg_guard_ffi_boundary); nothing here may panic.
 
@@ -10,11 +13,12 @@ use super::table::{Call, DispatchTable};
 use crate::compat::raw;
 use crate::guc::MAX_PLUGINS;
 use crate::memory;
-use crate::reader::{NoRecord, Reader, history};
+use crate::reader::{Direct, Found, NoRecord, Reader, history};
 use core::ffi::c_char;
 use pgrx::prelude::*;
 use std::time::Instant;
-use walker_plugin::wal::Lsn;
+use walker_plugin::WalkerRecordBytes;
+use walker_plugin::wal::{Lsn, raw as wal_raw};
 
 /// Records read before the worker looks after everything else.
 const BATCH: u32 = 512;
@@ -50,6 +54,10 @@ struct LastRecord {
     lsn: u64,
     end: u64,
     crc: u32,
+    rmid: u8,
+    len: u32,
+    /// As it stands in WAL; `None` if the server has read it.
+    found: Option<Found>,
 }
 
 /// Why a batch ended, and the last record of it.
@@ -73,12 +81,12 @@ pub fn run_batch(
     stats: &BatchStats,
 ) -> BatchEnd {
     let end = reader.end().0;
-    let state = reader.raw();
+    let (state, direct) = reader.raw_and_direct();
     // SAFETY: `batch` neither panics nor owns anything that needs a
     // destructor, so an ERROR may leave it by longjmp.
     let Ended { why, last } = unsafe {
         pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
-        pg_sys::ffi::pg_guard_ffi_boundary(|| batch(state, end, table, input, stats))
+        pg_sys::ffi::pg_guard_ffi_boundary(|| batch(state, direct, end, table, input, stats))
     };
     reader.came_back();
     if last.lsn != 0 {
@@ -98,6 +106,7 @@ pub fn run_batch(
 /// Inside pg_guard_ffi_boundary, with a reader that stands behind `end`.
 unsafe fn batch(
     state: *mut pg_sys::XLogReaderState,
+    direct: &mut Direct,
     end: u64,
     table: &DispatchTable,
     input: &BatchInput<'_>,
@@ -110,6 +119,9 @@ unsafe fn batch(
         lsn: 0,
         end,
         crc: 0,
+        rmid: 0,
+        len: 0,
+        found: None,
     };
     let mut left = BATCH;
     let why = loop {
@@ -129,63 +141,119 @@ unsafe fn batch(
             break RawEnd::Full;
         }
         left -= 1;
-        let mut message: *mut c_char = core::ptr::null_mut();
-        #[allow(
-            ffi_unwind_calls,
-            reason = "the caller is inside pg_guard_ffi_boundary"
-        )]
-        // SAFETY: XLogReadRecord either returns a record that stays valid
-        // until the next call and is state->record then, or NULL and perhaps
-        // a message.
-        let record = unsafe {
-            if raw::XLogReadRecord(state, &mut message).is_null() {
-                break RawEnd::NoRecord(message);
-            }
-            &*(*state).record
+        // SAFETY: the caller's promise.
+        let record = match unsafe { read(state, direct) } {
+            Ok(record) => record,
+            Err(message) => break RawEnd::NoRecord(message),
         };
-        last = LastRecord {
-            lsn: record.lsn,
-            end: record.next_lsn,
-            crc: record.header.xl_crc,
-        };
-        let rmid = record.header.xl_rmid;
-        current::read_to(last.end);
-        if last.lsn >= input.count_from.0 {
-            count(record, stats);
+        current::read_to(record.end);
+        if record.lsn >= input.count_from.0 {
+            // SAFETY: the record is at hand.
+            unsafe { count(state, &record, stats) };
         }
-        let calls = table.calls(rmid);
+        let calls = table.calls(record.rmid);
         if !calls.is_empty() {
             // SAFETY: the caller's promise, and a record is at hand.
-            unsafe { deliver(state, &last, rmid, calls, input, stats) };
+            let delivered = unsafe { deliver(state, direct, &record, calls, input, stats) };
+            if !delivered {
+                // SAFETY: the reader's own buffer, which says why.
+                break RawEnd::NoRecord(unsafe { (*state).errormsg_buf });
+            }
         }
+        last = record;
     };
+    // SAFETY: the caller's promise: whoever uses the reader next may not find
+    // a record in it that the server did not put there.
+    unsafe { direct.hand_over(state) };
     Ended { why, last }
 }
 
-/// Count a record by its resource manager.
+/// The next record, or why there is none: what XLogReadRecord leaves.
+///
+/// # Safety
+/// As for `batch`.
 #[inline]
-fn count(record: &pg_sys::DecodedXLogRecord, stats: &BatchStats) {
-    let counts = &stats.rmgrs[usize::from(record.header.xl_rmid)];
-    add(&counts.records, 1);
-    add(&counts.bytes, u64::from(record.header.xl_tot_len));
-    if record.max_block_id >= 0 {
-        add(&counts.fpi_bytes, fpi_bytes(record));
+unsafe fn read(
+    state: *mut pg_sys::XLogReaderState,
+    direct: &mut Direct,
+) -> Result<LastRecord, *const c_char> {
+    // SAFETY: the caller's promise.
+    match unsafe { direct.next(state) } {
+        Some(found) => Ok(LastRecord {
+            lsn: found.lsn,
+            end: found.end,
+            crc: found.header.crc,
+            rmid: found.header.rmid.0,
+            len: found.header.tot_len,
+            found: Some(found),
+        }),
+        // SAFETY: the caller's promise.
+        None => unsafe { read_by_server(state, direct) },
     }
 }
 
-/// Call the plugins that want the record at hand.
+/// # Safety
+/// As for `batch`.
+#[inline(never)]
+unsafe fn read_by_server(
+    state: *mut pg_sys::XLogReaderState,
+    direct: &mut Direct,
+) -> Result<LastRecord, *const c_char> {
+    let mut message: *mut c_char = core::ptr::null_mut();
+    #[allow(
+        ffi_unwind_calls,
+        reason = "the caller is inside pg_guard_ffi_boundary"
+    )]
+    // SAFETY: XLogReadRecord either returns a record that stays valid until the
+    // next call and is state->record then, or NULL and perhaps a message.
+    unsafe {
+        direct.hand_over(state);
+        if raw::XLogReadRecord(state, &mut message).is_null() {
+            return Err(message);
+        }
+        let record = &*(*state).record;
+        Ok(LastRecord {
+            lsn: record.lsn,
+            end: record.next_lsn,
+            crc: record.header.xl_crc,
+            rmid: record.header.xl_rmid,
+            len: record.header.xl_tot_len,
+            found: None,
+        })
+    }
+}
+
+/// Count a record by its resource manager.
+///
+/// # Safety
+/// As for `batch`, with this record at hand.
+#[inline]
+unsafe fn count(state: *mut pg_sys::XLogReaderState, record: &LastRecord, stats: &BatchStats) {
+    // SAFETY: the caller's promise.
+    let fpi_bytes = unsafe {
+        match &record.found {
+            Some(found) => wal_raw::image_bytes(found.bytes()),
+            None => fpi_bytes(&*(*state).record),
+        }
+    };
+    stats.count(record.rmid, record.len, fpi_bytes);
+}
+
+/// Call the plugins that want the record at hand. False if it cannot be decoded
+/// for one of them, whatever its checksum says: then the server, asked for it
+/// again, says why, and whoever took it as it stands has had it.
 ///
 /// # Safety
 /// As for `batch`, with a record at hand.
 #[inline]
 unsafe fn deliver(
     state: *mut pg_sys::XLogReaderState,
+    direct: &mut Direct,
     record: &LastRecord,
-    rmid: u8,
     calls: &[Call],
     input: &BatchInput<'_>,
     stats: &BatchStats,
-) {
+) -> bool {
     let seen = stats.seen.get().wrapping_add(1);
     stats.seen.set(seen);
     let timed = seen.is_multiple_of(SAMPLE);
@@ -196,64 +264,80 @@ unsafe fn deliver(
         if record.end <= *position {
             continue;
         }
+        let started = timed.then(|| (memory::before(), Instant::now()));
+        current::record(call.plugin, record.lsn, record.rmid);
         // SAFETY: the caller's promise.
-        unsafe {
-            deliver_to(
-                state,
-                call,
-                record.lsn,
-                rmid,
-                timed,
-                input.record_context,
-                stats,
-            )
+        let done = unsafe {
+            // Only for the callback: the XLogReader allocates its buffers, and
+            // records that are too large for them, in the current context.
+            pg_sys::CurrentMemoryContext = input.record_context;
+            let done = call_plugin(state, direct, record, call);
+            // An image that the plugin could not restore (RestoreBlockImage) is
+            // its business; the next read is not to fail for it.
+            if done {
+                (*state).errormsg_deferred = false;
+            }
+            pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
+            if !(*input.record_context).isReset {
+                #[allow(ffi_unwind_calls, reason = "frees memory")]
+                raw::MemoryContextReset(input.record_context);
+            }
+            done
         };
+        current::leave();
+        if !done {
+            return false;
+        }
+        let plugin = call.plugin as usize;
+        if let Some(delivered) = stats.delivered.get(plugin) {
+            add(delivered, 1);
+        }
+        if let (Some((before, started)), Some(time)) = (started, stats.time_ns.get(plugin)) {
+            let nanos = started.elapsed().as_nanos() as u64;
+            add(time, nanos * u64::from(SAMPLE));
+            memory::after(call.plugin, before);
+        }
     }
+    true
 }
 
-/// Call one plugin.
+/// Call one plugin: as the record stands, if it takes it so, else decoded.
 ///
 /// # Safety
 /// As for `deliver`.
+#[allow(
+    ffi_unwind_calls,
+    reason = "the caller is inside pg_guard_ffi_boundary"
+)]
 #[inline]
-unsafe fn deliver_to(
+unsafe fn call_plugin(
     state: *mut pg_sys::XLogReaderState,
+    direct: &mut Direct,
+    record: &LastRecord,
     call: &Call,
-    lsn: u64,
-    rmid: u8,
-    timed: bool,
-    context: pg_sys::MemoryContext,
-    stats: &BatchStats,
-) {
-    let started = timed.then(|| (memory::before(), Instant::now()));
-    current::record(call.plugin, lsn, rmid);
-    #[allow(
-        ffi_unwind_calls,
-        reason = "the caller is inside pg_guard_ffi_boundary"
-    )]
+) -> bool {
     // SAFETY: the callback is the plugin's own, guarded against panics; a
     // longjmp from it lands in run_batch. What it left in the per-record
-    // context is freed at once.
+    // context is freed by the caller.
     unsafe {
-        // Only for the callback: the XLogReader allocates its buffers, and
-        // records that are too large for them, in the current context.
-        pg_sys::CurrentMemoryContext = context;
-        (call.callback)(state);
-        pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
-        if !(*context).isReset {
-            raw::MemoryContextReset(context);
+        if let Some(found) = &record.found {
+            let in_place = WalkerRecordBytes {
+                lsn: found.lsn,
+                end_lsn: found.end,
+                record: found.record(),
+            };
+            if let Some(callback) = call.in_place
+                && callback(&in_place)
+            {
+                return true;
+            }
+            if (*state).record.is_null() && !direct.decode(state, found) {
+                return false;
+            }
         }
+        (call.callback)(state);
     }
-    current::leave();
-    let plugin = call.plugin as usize;
-    if let Some(delivered) = stats.delivered.get(plugin) {
-        add(delivered, 1);
-    }
-    if let (Some((before, started)), Some(time)) = (started, stats.time_ns.get(plugin)) {
-        let nanos = started.elapsed().as_nanos() as u64;
-        add(time, nanos * u64::from(SAMPLE));
-        memory::after(call.plugin, before);
-    }
+    true
 }
 
 /// Bytes of page images, as XLogRecGetLen counts them.

@@ -53,6 +53,17 @@ impl BatchStats {
         stats
     }
 
+    /// Count a record of this length.
+    #[inline]
+    pub fn count(&self, rmid: u8, len: u32, fpi_bytes: u64) {
+        let counts = &self.rmgrs[usize::from(rmid)];
+        add(&counts.records, 1);
+        add(&counts.bytes, len.into());
+        if fpi_bytes != 0 {
+            add(&counts.fpi_bytes, fpi_bytes);
+        }
+    }
+
     /// The counters of this process, once it has some.
     pub fn of_process() -> Option<&'static BatchStats> {
         // SAFETY: NULL or leaked by `new`; only the main thread calls this, so

@@ -1,8 +1,8 @@
 //! Which callbacks a record goes to: a table look-up by resource manager ID.
 
 use super::LoadedPlugin;
-use walker_plugin::RecordCallback;
 use walker_plugin::wal::RmgrId;
+use walker_plugin::{InPlaceCallback, RecordCallback};
 
 /// One callback to call for a record.
 #[derive(Clone, Copy)]
@@ -11,6 +11,8 @@ pub struct Call {
     pub plugin: u32,
     /// Its callback.
     pub callback: RecordCallback,
+    /// Its callback for records as they stand in WAL, tried first.
+    pub in_place: Option<InPlaceCallback>,
 }
 
 /// For each resource manager ID the calls to make, in the order of
@@ -33,6 +35,7 @@ impl DispatchTable {
                     calls.push(Call {
                         plugin: index,
                         callback,
+                        in_place: plugin.callbacks.in_place_cb,
                     });
                 }
             }

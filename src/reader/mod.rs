@@ -4,6 +4,8 @@
 //! complete, it says so and the worker decides what to do; that keeps signals,
 //! barriers and the plugins' polling in one place.
 
+mod checksum;
+mod direct;
 pub mod history;
 mod limit;
 mod page_read;
@@ -11,6 +13,7 @@ mod scan;
 mod source;
 mod window;
 
+pub(crate) use direct::{Direct, Found};
 pub use limit::{Limit, current_limit};
 pub use source::WalSource;
 pub use walker_plugin::state::redo_pointer;
@@ -42,6 +45,7 @@ pub struct Reader {
     /// The buffer that XLogReaderAllocate made, which `page_read` puts aside.
     read_buffer: *mut c_char,
     source: Box<WalSource>,
+    direct: Direct,
     end: Lsn,
     /// The raw reader was called and has not come back.
     in_read: bool,
@@ -85,6 +89,7 @@ impl Reader {
             // SAFETY: not NULL, and no page was read yet.
             read_buffer: unsafe { (*state).readBuf },
             source,
+            direct: Direct::new(),
             end: start,
             in_read: false,
         };
@@ -118,6 +123,13 @@ impl Reader {
     pub(crate) fn raw(&mut self) -> *mut pg_sys::XLogReaderState {
         self.in_read = true;
         self.state
+    }
+
+    /// The same, and what reads on beside it.
+    pub(crate) fn raw_and_direct(&mut self) -> (*mut pg_sys::XLogReaderState, &mut Direct) {
+        self.direct.prepare();
+        self.in_read = true;
+        (self.state, &mut self.direct)
     }
 
     /// The raw reader has come back from what it was called for, not by an

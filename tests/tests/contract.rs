@@ -2,13 +2,15 @@
 
 // The SDK's tables are compiled into this test from their source: a program
 // of its own cannot link pgrx, whose symbols are the server's. All they take
-// from it is the name of a type.
+// from are the names of types.
 extern crate self as pgrx;
 
 /// Stands for pgrx's bindings.
 pub mod pg_sys {
     /// Only ever behind a pointer.
     pub enum XLogReaderState {}
+    /// As well.
+    pub enum XLogRecord {}
 }
 
 #[allow(dead_code)]
@@ -41,12 +43,17 @@ fn in_rust() -> BTreeMap<&'static str, Layout> {
         (
             "WalkerCallbacks",
             layout!(abi::WalkerCallbacks: startup_cb heap_cb heap2_cb xlog_cb xact_cb smgr_cb
-                rmgr_cb shutdown_cb flush_cb start_lsn_cb gap_cb timeline_cb poll_cb rmgr_by_name),
+                rmgr_cb shutdown_cb flush_cb start_lsn_cb gap_cb timeline_cb poll_cb rmgr_by_name
+                in_place_cb),
         ),
         ("WalkerNamedRmgr", layout!(abi::NamedRmgr: name callback)),
         (
             "WalkerPluginAbi",
             layout!(abi::WalkerPluginAbi: abi_version struct_size),
+        ),
+        (
+            "WalkerRecordBytes",
+            layout!(abi::WalkerRecordBytes: lsn end_lsn record),
         ),
         (
             "WalkerRecordId",

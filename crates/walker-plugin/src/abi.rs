@@ -9,7 +9,7 @@ use pgrx::pg_sys;
 
 /// The ABI version of this header. Version 1 is the original contract, which
 /// a plugin without `_PG_walker_plugin_abi` has.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// "Where delivery stopped", as an answer of `start_lsn_cb`.
 pub const RESUME: u64 = u64::MAX;
@@ -31,6 +31,21 @@ pub struct NamedRmgr {
     /// The callback.
     pub callback: Option<RecordCallback>,
 }
+
+/// A record as it stands in WAL: whole, with the right checksum, not decoded.
+#[repr(C)]
+pub struct WalkerRecordBytes {
+    /// Where it begins.
+    pub lsn: u64,
+    /// Where it ends.
+    pub end_lsn: u64,
+    /// Its header, and `xl_tot_len` bytes in all.
+    pub record: *const pg_sys::XLogRecord,
+}
+
+/// A callback that may take a record as it stands. False if it did not: then
+/// the record is decoded for the plugin's record callback.
+pub type InPlaceCallback = unsafe extern "C-unwind" fn(record: *const WalkerRecordBytes) -> bool;
 
 /// The table a plugin fills in `_PG_walker_plugin_init`. Walker zeroes it
 /// before the call; every member is optional.
@@ -72,6 +87,10 @@ pub struct WalkerCallbacks {
     /// local choice. NULL, or an array that ends with a NULL name and lives as
     /// long as the library. A callback by number wins.
     pub rmgr_by_name: *const NamedRmgr,
+    /// Tried before the record callback of a resource manager, if there is
+    /// one, where walker has the record as it stands in WAL. For plugins that
+    /// read the format themselves and gain by it. Since ABI 3.
+    pub in_place_cb: Option<InPlaceCallback>,
 }
 
 /// What `_PG_walker_plugin_abi` returns.

@@ -5,7 +5,7 @@
 //! and errors into an ereport inside the plugin's own library
 //! (`pgrx_extern_c_guard`); walker catches that as it catches any ERROR.
 
-use crate::abi::{ABI_VERSION, NamedRmgr, WalkerCallbacks, WalkerPluginAbi};
+use crate::abi::{ABI_VERSION, NamedRmgr, WalkerCallbacks, WalkerPluginAbi, WalkerRecordBytes};
 use crate::plugin::Plugin;
 use crate::record::WalRecord;
 use core::cell::UnsafeCell;
@@ -13,6 +13,7 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::elog::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use pgrx::pg_sys::panic::ErrorReport;
+use walker_wal::raw::FlatRecord;
 use walker_wal::{Lsn, RmgrId};
 
 /// The place of a plugin's one instance. Used on the worker's main thread.
@@ -82,6 +83,22 @@ unsafe extern "C-unwind" fn record<P: Instance>(reader: *mut pg_sys::XLogReaderS
     }
 }
 
+unsafe extern "C-unwind" fn in_place<P: Instance>(record: *const WalkerRecordBytes) -> bool {
+    // SAFETY: the contract of in_place_cb: `record` points to xl_tot_len bytes,
+    // which stay as they are during the call.
+    let (lsn, end_lsn, bytes) = unsafe {
+        let record = &*record;
+        let len = (*record.record).xl_tot_len as usize;
+        let bytes = core::slice::from_raw_parts(record.record.cast::<u8>(), len);
+        (Lsn(record.lsn), Lsn(record.end_lsn), bytes)
+    };
+    match FlatRecord::new(bytes, lsn, end_lsn) {
+        // SAFETY: a callback.
+        Some(record) => unsafe { with::<P, _>(|plugin| plugin.record_in_place(&record)) },
+        None => false,
+    }
+}
+
 unsafe extern "C-unwind" fn shutdown<P: Instance>() {
     // SAFETY: a callback.
     unsafe {
@@ -132,6 +149,7 @@ pub unsafe fn fill_callbacks<P: Instance>(table: *mut WalkerCallbacks) {
             *slot = Some(record::<P>);
         }
     }
+    table.in_place_cb = P::IN_PLACE.then_some(in_place::<P>);
     table.shutdown_cb = Some(shutdown::<P>);
     table.flush_cb = Some(flush::<P>);
     table.start_lsn_cb = Some(start_lsn::<P>);

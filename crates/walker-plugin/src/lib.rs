@@ -19,8 +19,8 @@ pub mod sql;
 pub mod state;
 
 pub use abi::{
-    ABI_VERSION, NamedRmgr, RESUME, RecordCallback, RecordId, SERVICES_RENDEZVOUS, WalkerCallbacks,
-    WalkerPluginAbi, WalkerServices,
+    ABI_VERSION, InPlaceCallback, NamedRmgr, RESUME, RecordCallback, RecordId, SERVICES_RENDEZVOUS,
+    WalkerCallbacks, WalkerPluginAbi, WalkerRecordBytes, WalkerServices,
 };
 pub use area::SharedArea;
 pub use error::Error;

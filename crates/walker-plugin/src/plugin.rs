@@ -4,6 +4,7 @@ use crate::abi::RESUME;
 use crate::record::WalRecord;
 use core::ffi::CStr;
 use pgrx::pg_sys::panic::ErrorReport;
+use walker_wal::raw::FlatRecord;
 use walker_wal::{Lsn, RmgrId, TimeLineId};
 
 /// A walker plugin. One instance lives in the worker from startup to exit.
@@ -31,6 +32,17 @@ pub trait Plugin: Sized + 'static {
 
     /// Take one record.
     fn record(&mut self, record: &WalRecord<'_>) -> Result<(), Self::Error>;
+
+    /// Whether [`Plugin::record_in_place`] is to be called.
+    const IN_PLACE: bool = false;
+
+    /// Take one record of the frequent kind as it stands in WAL, which saves
+    /// decoding it. False if the plugin wants it by [`Plugin::record`] instead,
+    /// as it gets all others.
+    fn record_in_place(&mut self, record: &FlatRecord<'_>) -> Result<bool, Self::Error> {
+        let _ = record;
+        Ok(false)
+    }
 
     /// Records that end at or before this position are not delivered. A plugin
     /// with state of its own says where that state ends; `None` means that it

@@ -24,9 +24,10 @@ pub struct WalRecord<'a> {
 
 impl<'a> WalRecord<'a> {
     /// # Safety
-    /// `reader` must come from a successful `XLogReadRecord` and not be moved
-    /// on while the view lives (`state->record` stays valid until the next
-    /// read: see XLogReleasePreviousRecord in access/transam/xlogreader.c).
+    /// `reader` must have a record, by `XLogReadRecord` or `DecodeXLogRecord`,
+    /// and not be moved on while the view lives (`state->record` stays valid
+    /// until the next read: see XLogReleasePreviousRecord in
+    /// access/transam/xlogreader.c).
     #[doc(hidden)]
     #[inline]
     pub unsafe fn from_reader(reader: *mut pg_sys::XLogReaderState) -> Option<Self> {

@@ -1,0 +1,52 @@
+//! The checksum of a record.
+//!
+//! Most records are short, and for those the server's own routine is the
+//! quickest there is. Where the server chose one when it started (on x86-64 and
+//! ARM), a variable leads to it; else, and for long records, a crate computes
+//! the same.
+
+use core::ffi::c_void;
+use libloading::os::unix::Library;
+use walker_plugin::wal::raw::{CRC_OFFSET, SIZE_OF_XLOG_RECORD, check_crc};
+
+/// `pg_comp_crc32c` of port/pg_crc32c.h: goes on from a CRC-32C that is not
+/// inverted yet.
+type Routine = unsafe extern "C" fn(crc: u32, data: *const c_void, len: usize) -> u32;
+
+/// Records of this length are faster checked in several streams.
+const LONG: usize = 2048;
+
+/// How checksums are computed on this server.
+#[derive(Clone, Copy)]
+pub(super) struct Checksum(Option<*const Routine>);
+
+impl Checksum {
+    /// Find out.
+    pub(super) fn new() -> Checksum {
+        // SAFETY: where the symbol exists, in all of 15 to 18, it is a variable
+        // of this type, which always leads to a function (port/pg_crc32c_*.c).
+        // The server's own file is never unloaded.
+        let symbol = unsafe { Library::this().get::<*const Routine>(b"pg_comp_crc32c") };
+        Checksum(symbol.ok().map(|variable| *variable))
+    }
+
+    /// Whether a record has the checksum that it says it has.
+    #[inline]
+    pub(super) fn is_right(self, record: &[u8]) -> bool {
+        match (self.0, record.split_first_chunk::<SIZE_OF_XLOG_RECORD>()) {
+            (Some(variable), Some((head, body))) if body.len() < LONG => {
+                let &[.., c0, c1, c2, c3] = head;
+                // SAFETY: see `new`. The routine reads as many bytes as it is
+                // told there are. Of the header the checksum covers what is in
+                // front of it.
+                let computed = unsafe {
+                    let routine = *variable;
+                    let crc = routine(!0, body.as_ptr().cast(), body.len());
+                    !routine(crc, head.as_ptr().cast(), CRC_OFFSET)
+                };
+                computed == u32::from_le_bytes([c0, c1, c2, c3])
+            }
+            _ => check_crc(record).is_ok(),
+        }
+    }
+}

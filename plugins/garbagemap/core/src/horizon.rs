@@ -14,7 +14,7 @@ use walker_wal::TransactionId;
 
 use crate::Sink;
 use crate::ledger::Ledger;
-use crate::xact::precedes;
+use crate::xact::{precedes, special_xid};
 
 /// Buckets of a relation.
 pub const HORIZON_BUCKETS: usize = 16;
@@ -170,7 +170,16 @@ impl<S: Sink> Ledger<S> {
     /// A record of this transaction was read.
     #[inline]
     pub(crate) fn saw_xid(&mut self, xid: TransactionId) {
-        if xid != 0 && (self.youngest == 0 || precedes(self.youngest, xid)) {
+        // Nearly always it is the youngest, or a little older.
+        let younger = xid.wrapping_sub(self.youngest) as i32 > 0;
+        if xid != 0 && (younger || special_xid(self.youngest).is_some()) {
+            self.saw_younger_xid(xid);
+        }
+    }
+
+    #[inline(never)]
+    fn saw_younger_xid(&mut self, xid: TransactionId) {
+        if self.youngest == 0 || precedes(self.youngest, xid) {
             self.youngest = xid;
         }
     }

@@ -14,6 +14,7 @@ use crate::ended::{Ended, Multixacts};
 use crate::ledger::{At, Ledger};
 use crate::mem::NoMemory;
 use crate::range::{Effect, Range};
+use crate::recent::Recent;
 use crate::xact::{Oracle, Touch, Transactions, XidStatus, special_xid};
 
 /// What an item of a page means for garbage.
@@ -69,6 +70,7 @@ pub(crate) struct Facts<'a> {
     pub writer: TransactionId,
     pub ended: &'a Ended,
     pub txs: &'a Transactions,
+    pub recent: &'a Recent,
     pub multixacts: &'a Multixacts,
     pub oracle: &'a mut dyn Oracle,
     /// The block as the ledger has it, if it is known.
@@ -92,7 +94,7 @@ impl Facts<'_> {
         }
         let status = match self.ended.status(xid) {
             Some(status) => status,
-            None if self.txs.contains(xid) => XidStatus::InProgress,
+            None if self.txs.contains(xid) || self.recent.has(xid) => XidStatus::InProgress,
             None => self.oracle.xid_status(xid),
         };
         self.last = Some((xid, status));
@@ -258,6 +260,7 @@ impl<S: Sink> Ledger<S> {
             writer,
             ended: &self.ended,
             txs: &self.txs,
+            recent: &self.recent,
             multixacts: &self.multixacts,
             oracle,
             prior: range.filter(|r| r.is_known(b)).map(|r| (r, b)),

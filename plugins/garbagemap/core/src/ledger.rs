@@ -4,8 +4,9 @@
 //! A change goes to a block only while the block is known. What a record says
 //! ends in [`Ledger::try_change`], which notes new undecided events with their
 //! transaction, what the end of a transaction says in [`Ledger::range_ended`];
-//! both put the range with those that are to be shown ([`Ledger::publish`]). If memory for a change cannot be had, the relation
-//! is degraded: it is unknown from then on, and never wrong.
+//! both put the range with those that are to be shown ([`Ledger::publish`]). If
+//! memory for a change cannot be had, the relation is degraded: it is unknown
+//! from then on, and never wrong.
 
 use walker_wal::{BlockNumber, Lsn, RelFileLocator, TransactionId};
 
@@ -207,7 +208,8 @@ impl<S: Sink> Ledger<S> {
         let Some(rel) = self.rels.get_mut(idx) else {
             return false;
         };
-        rel.last_touch = at.end_lsn.0;
+        // What waited comes late.
+        rel.last_touch = rel.last_touch.max(at.end_lsn.0);
         !rel.scanning || self.scan_admits(idx, at)
     }
 

@@ -71,7 +71,9 @@ impl<S: Sink> Ledger<S> {
 
     /// A tuple was locked, and its xmax now names lockers only.
     pub(crate) fn lock_only(&mut self, at: At, off: OffsetNumber) {
-        self.note_recent_of(at);
+        let mut item = Offsets::default();
+        item.insert(off);
+        self.note_recent_at(at, item);
         self.delta(at, 0, |range, b, mem| {
             range.clear_deleters(b, off, mem);
             Ok(Effect::default())
@@ -101,7 +103,7 @@ impl<S: Sink> Ledger<S> {
         nowdead: Offsets,
         nowunused: Offsets,
     ) {
-        self.note_recent_of(at);
+        self.note_recent_at(at, redirected.or(nowdead).or(nowunused));
         self.delta(at, 0, |range, b, mem| {
             range.prune(b, redirected, nowdead, nowunused, mem)?;
             Ok(Effect::default())

@@ -6,23 +6,26 @@
 //! ranges when the transaction ends, already decided, or when somebody is to
 //! see them, as undecided.
 //!
-//! What waits for a range comes before anything else that happens to it
-//! ([`Ledger::note_recent_of`]), so that a range sees its changes in the order
+//! What waits for a block comes before anything else that happens to it
+//! ([`Ledger::note_recent_of`]), so that a block sees its changes in the order
 //! of the WAL, with one exception: those of a transaction that ended alone come
 //! when it ends. Nothing can depend on that, for nobody else touches an item
 //! with a change that is undecided, but the transaction's own family, and who
-//! ends together with others has all noted before. What makes many blocks
-//! known or unknown, asks for transactions, or is asked for by a caller comes
-//! after everything ([`Ledger::note_recent`]).
+//! ends together with others has all noted before. For the same reason pruning
+//! and locking need not wait for changes of other items than theirs
+//! ([`Ledger::note_recent_at`]). What makes many blocks
+//! known or unknown, or is asked for by a caller comes after everything
+//! ([`Ledger::note_recent`]).
 
 use walker_wal::{BlockNumber, Lsn, OffsetNumber, TransactionId};
 
 use crate::Sink;
-use crate::block::Event;
+use crate::block::{Event, Offsets};
+use crate::counters::Counters;
 use crate::ledger::{At, Ledger};
 use crate::mem::{Mem, NoMemory};
 use crate::range::{Effect, Range};
-use crate::xact::{Outcome, Touch};
+use crate::xact::Outcome;
 
 /// So many changes wait at most.
 const MOST: usize = 64;
@@ -63,7 +66,22 @@ impl Change {
         }
     }
 
-    /// The same for a transaction that runs on.
+    /// Count it, by what it is; whether there was anything to count.
+    #[inline]
+    fn count(&self, counters: &mut Counters) -> bool {
+        let (hot, other) = match self.how {
+            How::HotUpdated => (1, 0),
+            How::Updated => (0, 1),
+            How::Plain | How::UpdatedAway if self.visible_lost == 0 => return false,
+            How::Plain | How::UpdatedAway => (0, 0),
+        };
+        counters.hot_updates += hot;
+        counters.other_updates += other;
+        counters.visible_lost += u64::from(self.visible_lost);
+        true
+    }
+
+    /// Make it in its range, for a transaction that runs on.
     fn note(&self, range: &mut Range, b: u8, mem: &mut Mem) -> Result<Effect, NoMemory> {
         match (self.inserted, self.deleted) {
             (new, 0) => range.insert(b, new, Some(self.xid), mem),
@@ -89,6 +107,11 @@ impl Recent {
         self.0.is_empty()
     }
 
+    /// Whether a change of this transaction waits, which has not ended then.
+    pub(crate) fn has(&self, xid: TransactionId) -> bool {
+        self.0.iter().any(|change| change.xid == xid)
+    }
+
     /// The relation is gone, and nothing may come to what takes its slot.
     pub(crate) fn forget(&mut self, rel: u32) {
         self.0.retain(|change| change.rel != rel);
@@ -103,7 +126,7 @@ impl<S: Sink> Ledger<S> {
         // A large transaction's changes would only fill the list.
         let scanning = self.rels.get(change.rel).is_none_or(|rel| rel.scanning);
         if scanning || self.txs.contains(change.xid) {
-            self.note_recent_in(change.blkno);
+            self.note_recent_in(change.rel, change.blkno);
             return self.note_change(&change);
         }
         if self.recent.0.len() == self.recent.0.capacity() {
@@ -148,18 +171,40 @@ impl<S: Sink> Ledger<S> {
         }
     }
 
-    /// The same for those of a range.
+    /// The same for those of a block.
     #[inline]
     pub(crate) fn note_recent_of(&mut self, at: At) {
-        self.note_recent_in(at.blkno);
+        if self.recent.is_empty() {
+            return;
+        }
+        if let Some(rel) = self.rels.find(at.locator) {
+            self.note_recent_in(rel, at.blkno);
+        }
     }
 
+    /// The same, if any of them concerns these items. All of the block, for a
+    /// change of one of these items may rest on one of another.
     #[inline]
-    fn note_recent_in(&mut self, blkno: BlockNumber) {
-        let geo = self.geo;
-        let (rangeno, _) = geo.split(blkno);
-        let concerned = |change: &Change| geo.split(change.blkno).0 == rangeno;
-        // The relation is not looked at: what is noted sooner does no harm.
+    pub(crate) fn note_recent_at(&mut self, at: At, items: Offsets) {
+        if self.recent.is_empty() {
+            return;
+        }
+        let Some(rel) = self.rels.find(at.locator) else {
+            return;
+        };
+        let has = |off: OffsetNumber| off != 0 && items.contains(off);
+        let concerned = |change: &Change| {
+            change.blkno == at.blkno
+                && change.rel == rel
+                && (has(change.inserted) || has(change.deleted))
+        };
+        if self.recent.0.iter().any(concerned) {
+            self.note_recent_in(rel, at.blkno);
+        }
+    }
+
+    fn note_recent_in(&mut self, rel: u32, blkno: BlockNumber) {
+        let concerned = |change: &Change| change.blkno == blkno && change.rel == rel;
         if self.recent.0.iter().any(concerned) {
             self.note_those(concerned);
         }
@@ -185,17 +230,26 @@ impl<S: Sink> Ledger<S> {
             return;
         }
         let mut list = std::mem::take(&mut self.recent.0);
-        list.retain(|change| {
-            let ended = change.xid == xid;
-            if ended {
-                self.make_change(change, outcome);
+        let mut left = 0;
+        for at in 0..list.len() {
+            let Some(&change) = list.get(at) else { break };
+            if change.xid == xid {
+                self.make_change(&change, outcome);
+                continue;
             }
-            !ended
-        });
+            if left < at
+                && let Some(place) = list.get_mut(left)
+            {
+                *place = change;
+            }
+            left += 1;
+        }
+        list.truncate(left);
         self.recent.0 = list;
     }
 
-    /// Make a change of a transaction that has ended.
+    /// Make a change of a transaction that has ended, and count it, with one
+    /// look-up of the relation and one of the range.
     #[inline]
     fn make_change(&mut self, change: &Change, outcome: Outcome) {
         let (rangeno, b) = self.geo.split(change.blkno);
@@ -203,46 +257,43 @@ impl<S: Sink> Ledger<S> {
             return;
         };
         rel.last_touch = rel.last_touch.max(change.end_lsn.0);
+        let counted = change.count(&mut rel.counted.counters);
         let range = match rel.ranges.get_mut(rangeno) {
-            Some(range) => Ok(Some(range)),
-            None => rel.make_range(self.geo, change.blkno, false, &mut self.mem),
+            Some(range) => Some(range),
+            None => match rel.make_range(self.geo, change.blkno, false, &mut self.mem) {
+                Ok(range) => range,
+                Err(NoMemory) => return self.degrade(change.rel),
+            },
         };
-        let Ok(range) = range else {
-            return self.degrade(change.rel);
-        };
-        if let Some(range) = range
-            && range.is_known(b)
-        {
+        let (mut delta, mut wait) = (0, false);
+        if let Some(range) = range.filter(|range| range.is_known(b)) {
             self.saving.changed(range, change.rel, rangeno);
             let offsets = (change.inserted, change.deleted);
             let Ok(contradiction) = range.ended(b, offsets, outcome, &mut self.mem) else {
                 return self.degrade(change.rel);
             };
             self.stats.contradictions += u64::from(contradiction);
-            let changed = range.changed();
-            let rel = change.rel;
-            let updated = u16::from(change.how != How::Plain);
-            self.range_ended(
-                Touch { rel, rangeno },
-                changed,
-                (change.xid, outcome, updated),
-            );
+            (delta, wait) = range.changed();
         }
-        self.count_updates(change);
+        let updated = u16::from(change.how != How::Plain);
+        if delta != 0 {
+            rel.garbage_ended(delta, change.xid, outcome, updated);
+        }
+        if (counted || delta != 0) && !rel.counted.waiting {
+            self.show_counters_of(change.rel);
+        }
+        if wait {
+            self.show_later(change.rel, rangeno);
+        }
     }
 
     #[inline]
     fn count_updates(&mut self, change: &Change) {
-        let (hot, other) = match change.how {
-            How::HotUpdated => (1, 0),
-            How::Updated => (0, 1),
-            How::Plain | How::UpdatedAway if change.visible_lost == 0 => return,
-            How::Plain | How::UpdatedAway => (0, 0),
-        };
-        self.count(change.rel, |c| {
-            c.hot_updates += hot;
-            c.other_updates += other;
-            c.visible_lost += u64::from(change.visible_lost);
-        });
+        if let Some(rel) = self.rels.get_mut(change.rel)
+            && change.count(&mut rel.counted.counters)
+            && !rel.counted.waiting
+        {
+            self.show_counters_of(change.rel);
+        }
     }
 }

@@ -132,14 +132,15 @@ impl Sets {
         self.insert(which, pos, mem)
     }
 
-    /// Add an item of a block to the one set, if another is in neither and
-    /// there is a place for it. Whether that was done: nothing is otherwise.
+    /// Add an item of a block to the one set, if there is one to add, if
+    /// another (or the same) is in neither, and if there is a place for it.
+    /// Whether that was done: nothing is otherwise.
     #[inline]
-    pub(crate) fn exchange(&mut self, b: u8, absent: u16, item: u16) -> bool {
+    pub(crate) fn exchange(&mut self, b: u8, absent: u16, item: Option<u16>) -> bool {
         match &mut self.0 {
             Repr::Few(few) => {
                 !few.contains(position_of(b, absent))
-                    && few.insert(Which::One, position_of(b, item))
+                    && item.is_none_or(|item| few.insert(Which::One, position_of(b, item)))
             }
             Repr::Many(many) => many.exchange(b, absent, item),
         }

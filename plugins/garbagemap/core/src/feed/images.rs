@@ -53,7 +53,7 @@ impl<S: Sink> Ledger<S> {
             return Ok(());
         };
         let at = at(rec, &block);
-        self.note_recent();
+        self.note_recent_of(at);
         let done = with_page(&block, &image, server, |page, server| {
             if !page.is_heap() {
                 let (what, value) = ("pd_special of a heap page", page.header().special.into());

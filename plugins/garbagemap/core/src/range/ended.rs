@@ -9,8 +9,8 @@ use crate::mem::{Mem, NoMemory};
 use crate::xact::Outcome;
 
 impl Range {
-    /// A transaction that had nothing undecided here has ended, and inserted
-    /// and deleted these (0 is none). Whether that contradicts the state before.
+    /// A transaction that had nothing undecided in the block has ended, and
+    /// inserted and deleted these (0 is none). Whether that contradicts the state before.
     /// After an error the range is not to be used.
     #[inline]
     pub(crate) fn ended(
@@ -20,15 +20,18 @@ impl Range {
         outcome: Outcome,
         mem: &mut Mem,
     ) -> Result<bool, NoMemory> {
-        if inserted != 0
-            && deleted != 0
-            && inserted != deleted
-            && outcome == Outcome::Committed
-            && self.pending.is_empty()
-            && self.garbage.exchange(b, inserted - 1, deleted - 1)
-        {
-            self.normal.increment(b);
-            return Ok(false);
+        // Nearly always the place of what was inserted was free, and nobody has
+        // anything undecided here.
+        if inserted != 0 && inserted != deleted && self.pending.is_empty() {
+            let now_dead = match outcome {
+                Outcome::Committed => deleted,
+                Outcome::Aborted | Outcome::Unknown => inserted,
+            };
+            let (absent, dead) = (inserted - 1, now_dead.checked_sub(1));
+            if self.garbage.exchange(b, absent, dead) {
+                self.normal.increment(b);
+                return Ok(false);
+            }
         }
         let contradiction = match inserted {
             0 => false,

@@ -6,6 +6,8 @@
 //! xid. Invariants: a transaction that has a group has nothing in the list; no
 //! transaction has more than one group; the list has [`MANY`] entries at most.
 
+use std::collections::VecDeque;
+
 use walker_wal::TransactionId;
 
 use crate::block::{Event, Offsets, block_of, item_of};
@@ -95,7 +97,8 @@ impl Group {
 #[derive(Default)]
 pub(crate) struct Pending {
     few: Few<Change, 2>,
-    groups: Vec<Group>,
+    /// In the order of their numbers. Those that came first mostly go first.
+    groups: VecDeque<Group>,
 }
 
 impl Pending {
@@ -185,7 +188,7 @@ impl Pending {
 
     #[inline]
     fn find_group(&self, xid: TransactionId) -> Result<usize, usize> {
-        match self.groups.last() {
+        match self.groups.back() {
             None => Err(0),
             Some(last) if last.xid < xid => Err(self.groups.len()),
             Some(last) if last.xid == xid => Ok(self.groups.len() - 1),
@@ -218,11 +221,11 @@ impl Pending {
 
     fn take_group(&mut self, xid: TransactionId, mem: &mut Mem) -> Option<Group> {
         let at = self.find_group(xid).ok()?;
-        let group = self.groups.remove(at);
+        let group = self.groups.remove(at)?;
         // Many took much room.
         if self.groups.is_empty() {
             mem.shrank(self.groups_bytes());
-            self.groups = Vec::new();
+            self.groups = VecDeque::new();
         }
         Some(group)
     }
@@ -348,11 +351,11 @@ impl Pending {
     }
 
     pub(super) fn try_clone(&self, mem: &mut Mem) -> Result<Pending, NoMemory> {
-        let mut groups = Vec::new();
+        let mut groups = VecDeque::new();
         groups.try_reserve_exact(self.groups.len())?;
         for group in &self.groups {
             let sets = group.sets.try_clone(mem)?;
-            groups.push(Group { sets, ..*group });
+            groups.push_back(Group { sets, ..*group });
         }
         let few = self.few.try_clone(mem)?;
         let copy = Pending { few, groups };

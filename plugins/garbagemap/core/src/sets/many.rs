@@ -217,15 +217,18 @@ impl Many {
 
     /// See [`Sets::exchange`](super::Sets::exchange).
     #[inline]
-    pub(super) fn exchange(&mut self, b: u8, absent: u16, item: u16) -> bool {
+    pub(super) fn exchange(&mut self, b: u8, absent: u16, item: Option<u16>) -> bool {
         let Some((one, other)) = self.pair_mut(b) else {
-            return false;
+            return item.is_none();
         };
         let (at, bit) = (absent as usize / 64, absent % 64);
         let has = |words: &[u64]| words.get(at).is_some_and(|word| word >> bit & 1 != 0);
         if has(one) || has(other) {
             return false;
         }
+        let Some(item) = item else {
+            return true;
+        };
         let first = one.iter().all(|&word| word == 0);
         let Some(word) = one.get_mut(item as usize / 64) else {
             return false;
@@ -237,22 +240,25 @@ impl Many {
         true
     }
 
-    /// Take a position out of both sets. Which of them had it.
+    /// Take a position out of both sets. Which of them had it: mostly neither,
+    /// for this is asked whenever a tuple comes to a free place.
     #[inline]
     pub(super) fn remove(&mut self, pos: u16) -> (bool, bool) {
-        let item = item_of(pos);
         let Some((one, other)) = self.pair_mut(block_of(pos)) else {
             return (false, false);
         };
-        let clear = |words: &mut [u64]| match words.get_mut(item as usize / 64) {
-            Some(word) => {
-                let was = *word >> (item % 64) & 1 != 0;
-                *word &= !(1 << (item % 64));
-                was
+        let item = item_of(pos);
+        let (at, bit) = (item as usize / 64, 1 << (item % 64));
+        let has = |words: &[u64]| words.get(at).is_some_and(|word| word & bit != 0);
+        let removed = (has(one), has(other));
+        if removed == (false, false) {
+            return removed;
+        }
+        for words in [&mut *one, other] {
+            if let Some(word) = words.get_mut(at) {
+                *word &= !bit;
             }
-            None => false,
-        };
-        let removed = (clear(one), clear(other));
+        }
         let last = removed.0 && one.iter().all(|&word| word == 0);
         self.one_blocks -= u8::from(last);
         self.one -= u16::from(removed.0);

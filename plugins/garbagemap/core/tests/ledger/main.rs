@@ -3,6 +3,7 @@
 mod hostile;
 mod limits;
 mod model;
+mod order;
 mod scenarios;
 mod sim;
 mod state;

@@ -6,7 +6,7 @@ use crate::sim::server::Server;
 use crate::sim::sink::TestSink;
 use garbagemap_core::{BaseItem, BaseOutcome, Config, Ledger};
 use proptest::prelude::*;
-use walker_wal::raw::Decoder;
+use walker_wal::raw::{Decoder, FlatRecord};
 use walker_wal::{Lsn, Major, Record, RelFileLocator};
 
 const RELS: [RelFileLocator; 2] = [
@@ -97,9 +97,16 @@ impl World {
                 page.copy_from_slice(&server.compressed[number as usize]);
                 true
             };
-            let result = self
-                .ledger
-                .apply(server.major, &rec, &mut &*server, &mut restore);
+            // Most as the worker does, some as it does when a page ends.
+            let flat = FlatRecord::new(&written.bytes, written.start, written.end);
+            let result = match flat.filter(|_| !self.applied.is_multiple_of(8)) {
+                Some(flat) => self
+                    .ledger
+                    .apply(server.major, &flat, &mut &*server, &mut restore),
+                None => self
+                    .ledger
+                    .apply(server.major, &rec, &mut &*server, &mut restore),
+            };
             assert_eq!(result, Ok(()), "{rec:?}");
             self.applied += 1;
         }

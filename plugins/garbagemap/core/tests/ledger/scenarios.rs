@@ -15,7 +15,7 @@ use crate::sim::sink::TestSink;
 
 /// Says what it was told, and that it knows nothing else.
 #[derive(Default)]
-struct Told {
+pub(crate) struct Told {
     xids: HashMap<u32, XidStatus>,
     multis: HashMap<u32, u32>,
 }
@@ -39,22 +39,37 @@ impl Oracle for Told {
     }
 }
 
-fn ledger() -> Ledger<TestSink> {
+pub(crate) fn ledger() -> Ledger<TestSink> {
     Ledger::new(Config::default(), TestSink::default())
 }
 
 /// Apply a record with the answers of `told`.
-fn feed(ledger: &mut Ledger<TestSink>, record: RecordBuilder, lsn: u64, told: &mut Told) {
+pub(crate) fn feed(
+    ledger: &mut Ledger<TestSink>,
+    record: RecordBuilder,
+    lsn: u64,
+    told: &mut Told,
+) {
+    read(ledger, record, lsn, told);
+    ledger.publish(None);
+}
+
+/// The same in mid-batch: changes may wait for the end of their transaction.
+pub(crate) fn read(
+    ledger: &mut Ledger<TestSink>,
+    record: RecordBuilder,
+    lsn: u64,
+    told: &mut Told,
+) {
     let bytes = record.build();
     let mut decoder = Decoder::new();
     let rec = decoder.decode(&bytes, Lsn(lsn - 1), Lsn(lsn)).unwrap();
     let mut restore = |_, _: &mut garbagemap_core::Page| false;
     let result = ledger.apply(Major::V17, &rec, told, &mut restore);
     assert_eq!(result, Ok(()));
-    ledger.publish(None);
 }
 
-fn spec(number: u32, blkno: u32) -> BlockSpec {
+pub(crate) fn spec(number: u32, blkno: u32) -> BlockSpec {
     let RelFileLocator {
         spc_oid,
         db_oid,
@@ -63,7 +78,7 @@ fn spec(number: u32, blkno: u32) -> BlockSpec {
     BlockSpec::new(0, (spc_oid, db_oid, rel_number), blkno)
 }
 
-fn tuple(xmin: u32, xmax: u32, infomask: u16) -> Lp {
+pub(crate) fn tuple(xmin: u32, xmax: u32, infomask: u16) -> Lp {
     Lp::Normal(Tuple {
         xmin,
         xmax,
@@ -74,7 +89,7 @@ fn tuple(xmin: u32, xmax: u32, infomask: u16) -> Lp {
 }
 
 /// A hint-bit image of a page.
-fn hint_image(number: u32, blkno: u32, lps: Vec<Lp>) -> RecordBuilder {
+pub(crate) fn hint_image(number: u32, blkno: u32, lps: Vec<Lp>) -> RecordBuilder {
     let page = Page { lsn: 1, lps };
     let image = ImageSpec::of_page(&page.bytes());
     RecordBuilder::new(RmgrId::XLOG, 0xA0).block(spec(number, blkno).image(image))
@@ -669,103 +684,6 @@ fn a_logged_page_may_be_anything() {
     }
     let stats = l.stats();
     assert_eq!((stats.images_checked, stats.image_mismatches), (0, 0));
-}
-
-/// What is shown once a batch is still shown before a promise about everything
-/// that is not: a range would read as known and empty otherwise.
-#[test]
-fn nothing_reads_as_empty_too_early() {
-    let mut l = ledger();
-    assert!(l.begin_base_scan(rel(1)));
-    let bytes = hint_image(1, 0, vec![tuple(3, 0, 0x0200), tuple(2, 0, 0x0900)]).build();
-    let mut decoder = Decoder::new();
-    let rec = decoder.decode(&bytes, Lsn(9), Lsn(10)).unwrap();
-    let mut restore = |_, _: &mut garbagemap_core::Page| false;
-    l.apply(Major::V17, &rec, &mut Told::default(), &mut restore)
-        .unwrap();
-    assert!(l.sink().get(rel(1)).unwrap().ranges.is_empty());
-    l.end_base_scan(rel(1), Some((0, Lsn(10))), Lsn(10));
-    let shown = l.sink().get(rel(1)).unwrap();
-    assert_eq!((shown.known_from, shown.ranges[&0].dead), (Some(0), 1));
-    assert_eq!(shown.ranges_before, 1);
-}
-
-/// An insertion that waits for its transaction must not take away the deletion
-/// of a subtransaction that was noted before it.
-#[test]
-fn a_family_is_settled_in_order() {
-    let mut l = ledger();
-    let mut told = Told::default();
-    let mut apply = |record: RecordBuilder, lsn: u64| {
-        let bytes = record.build();
-        let mut decoder = Decoder::new();
-        let rec = decoder.decode(&bytes, Lsn(lsn - 1), Lsn(lsn)).unwrap();
-        let mut restore = |_, _: &mut garbagemap_core::Page| false;
-        l.apply(Major::V17, &rec, &mut told, &mut restore).unwrap();
-    };
-    apply(hint_image(1, 0, vec![tuple(2, 0, 0x0900)]), 10);
-    // The parent inserts a tuple, a subtransaction deletes it, with an image.
-    let insert = RecordBuilder::new(RmgrId::HEAP, 0x00)
-        .xid(700)
-        .main_data(&[2, 0, 0])
-        .block(spec(1, 0).data(&[1, 0, 0, 8, 24, 1]));
-    apply(insert, 20);
-    let page = Page {
-        lsn: 1,
-        lps: vec![tuple(2, 0, 0x0900), tuple(700, 701, 0)],
-    };
-    let delete = RecordBuilder::new(RmgrId::HEAP, 0x10)
-        .xid(701)
-        .main_data(&[0xBD, 2, 0, 0, 2, 0, 0, 0])
-        .block(spec(1, 0).image(ImageSpec::of_page(&page.bytes())));
-    apply(delete, 30);
-    let mut main = vec![0; 8];
-    main.extend([2, 0, 0, 0, 1, 0, 0, 0]);
-    main.extend(701u32.to_le_bytes());
-    let commit = RecordBuilder::new(RmgrId::XACT, 0x80)
-        .xid(700)
-        .main_data(&main);
-    apply(commit, 40);
-    l.publish(None);
-    assert_eq!(l.block(rel(1), 0).unwrap().dead, [2]);
-    let stats = l.stats();
-    assert_eq!((stats.contradictions, stats.image_mismatches), (0, 0));
-}
-
-/// A subtransaction inserts a tuple and its parent deletes it, both of which
-/// wait: the parent, who comes first in the commit record, must not be first.
-#[test]
-fn a_tuple_is_inserted_before_it_is_deleted() {
-    for committed in [true, false] {
-        let mut l = ledger();
-        let mut apply = |record: RecordBuilder, lsn: u64| {
-            let bytes = record.build();
-            let mut decoder = Decoder::new();
-            let rec = decoder.decode(&bytes, Lsn(lsn - 1), Lsn(lsn)).unwrap();
-            let mut restore = |_, _: &mut garbagemap_core::Page| false;
-            let told = &mut Told::default();
-            l.apply(Major::V17, &rec, told, &mut restore).unwrap();
-        };
-        apply(hint_image(1, 0, vec![tuple(2, 0, 0x0900)]), 10);
-        let insert = RecordBuilder::new(RmgrId::HEAP, 0x00)
-            .xid(701)
-            .main_data(&[2, 0, 0])
-            .block(spec(1, 0).data(&[1, 0, 0, 8, 24, 1]));
-        apply(insert, 20);
-        let delete = RecordBuilder::new(RmgrId::HEAP, 0x10)
-            .xid(700)
-            .main_data(&[0xBC, 2, 0, 0, 2, 0, 0, 0])
-            .block(spec(1, 0));
-        apply(delete, 30);
-        let mut main = vec![0; 8];
-        main.extend([2, 0, 0, 0, 1, 0, 0, 0]);
-        main.extend(701u32.to_le_bytes());
-        let end = RecordBuilder::new(RmgrId::XACT, if committed { 0x80 } else { 0xA0 });
-        apply(end.xid(700).main_data(&main), 40);
-        l.publish(None);
-        assert_eq!(l.block(rel(1), 0).unwrap().dead, [2]);
-        assert_eq!((l.stats().dead_tuples, l.stats().contradictions), (1, 0));
-    }
 }
 
 /// A block behind the measured end that a record named, of which nothing is

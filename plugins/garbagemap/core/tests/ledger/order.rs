@@ -1,0 +1,173 @@
+//! The order in which changes that wait for the end of their transaction, and
+//! what else happens to their block, come to it.
+
+use garbagemap_core::Ledger;
+use walker_wal::raw::{ImageSpec, RecordBuilder};
+use walker_wal::{Lsn, RmgrId};
+
+use crate::limits::rel;
+use crate::scenarios::{Told, hint_image, ledger, read, spec, tuple};
+use crate::sim::page::Page;
+use crate::sim::sink::TestSink;
+
+/// Applies records one after the other, and shows nothing in between.
+struct Batch {
+    ledger: Ledger<TestSink>,
+    lsn: u64,
+}
+
+impl Batch {
+    /// Of a table with one page, on which there is one old tuple.
+    fn new() -> Self {
+        let mut batch = Self {
+            ledger: ledger(),
+            lsn: 0,
+        };
+        batch.apply(hint_image(1, 0, vec![tuple(2, 0, 0x0900)]));
+        batch
+    }
+
+    fn apply(&mut self, record: RecordBuilder) {
+        self.lsn += 10;
+        let told = &mut Told::default();
+        read(&mut self.ledger, record, self.lsn, told);
+    }
+
+    fn insert(&mut self, xid: u32, off: u8) {
+        let record = RecordBuilder::new(RmgrId::HEAP, 0x00).xid(xid);
+        let block = spec(1, 0).data(&[1, 0, 0, 8, 24, 1]);
+        self.apply(record.main_data(&[off, 0, 0]).block(block));
+    }
+
+    fn delete(&mut self, xid: u32, off: u8) {
+        let main = [0xBC, 2, 0, 0, off, 0, 0, 0];
+        let record = RecordBuilder::new(RmgrId::HEAP, 0x10).xid(xid);
+        self.apply(record.main_data(&main).block(spec(1, 0)));
+    }
+
+    /// On the page, HOT.
+    fn update(&mut self, xid: u32, old: u8, new: u8) {
+        let main = [0xBC, 2, 0, 0, old, 0, 0, 0, 0, 0, 0, 0, new, 0];
+        let block = spec(1, 0).data(&[1, 0, 0, 8, 24, 1, 2, 3]);
+        let record = RecordBuilder::new(RmgrId::HEAP, 0x40).xid(xid);
+        self.apply(record.main_data(&main).block(block));
+    }
+
+    /// A lock that shows that nobody deletes the tuple.
+    fn lock(&mut self, xid: u32, off: u8) {
+        // XLHL_XMAX_LOCK_ONLY
+        let main = [0xBC, 2, 0, 0, off, 0, 2, 0];
+        let record = RecordBuilder::new(RmgrId::HEAP, 0x60).xid(xid);
+        self.apply(record.main_data(&main).block(spec(1, 0)));
+    }
+
+    /// Line pointers that are free from here on.
+    fn prune(&mut self, unused: &[u8]) {
+        let list = unused.iter().flat_map(|&off| [off, 0]);
+        let data: Vec<u8> = [unused.len() as u8, 0].into_iter().chain(list).collect();
+        let record = RecordBuilder::new(RmgrId::HEAP2, 0x10).main_data(&[0, 0x80]);
+        self.apply(record.block(spec(1, 0).data(&data)));
+    }
+
+    /// The end of a transaction, with a subtransaction or without.
+    fn end(&mut self, xid: u32, committed: bool, sub: Option<u32>) {
+        let mut main = vec![0; 8];
+        let mut info = if committed { 0x00 } else { 0x20 };
+        if let Some(sub) = sub {
+            info |= 0x80;
+            main.extend([2, 0, 0, 0, 1, 0, 0, 0]);
+            main.extend(sub.to_le_bytes());
+        }
+        let record = RecordBuilder::new(RmgrId::XACT, info).xid(xid);
+        self.apply(record.main_data(&main));
+    }
+
+    /// The dead tuples of the page, at the end of the batch.
+    fn dead(&mut self) -> Vec<u16> {
+        self.ledger.publish(None);
+        let stats = self.ledger.stats();
+        assert_eq!((stats.contradictions, stats.image_mismatches), (0, 0));
+        let dead = self.ledger.block(rel(1), 0).expect("a known block").dead;
+        assert_eq!(stats.dead_tuples, dead.len() as u64);
+        dead
+    }
+}
+
+/// What is shown once a batch is still shown before a promise about everything
+/// that is not: a range would read as known and empty otherwise.
+#[test]
+fn nothing_reads_as_empty_too_early() {
+    let mut l = ledger();
+    assert!(l.begin_base_scan(rel(1)));
+    let image = hint_image(1, 0, vec![tuple(3, 0, 0x0200), tuple(2, 0, 0x0900)]);
+    read(&mut l, image, 10, &mut Told::default());
+    assert!(l.sink().get(rel(1)).unwrap().ranges.is_empty());
+    l.end_base_scan(rel(1), Some((0, Lsn(10))), Lsn(10));
+    let shown = l.sink().get(rel(1)).unwrap();
+    assert_eq!((shown.known_from, shown.ranges[&0].dead), (Some(0), 1));
+    assert_eq!(shown.ranges_before, 1);
+}
+
+/// An insertion that waits for its transaction must not take away the deletion
+/// of a subtransaction that was noted before it.
+#[test]
+fn a_family_is_settled_in_order() {
+    let mut batch = Batch::new();
+    batch.insert(700, 2);
+    let page = Page {
+        lsn: 1,
+        lps: vec![tuple(2, 0, 0x0900), tuple(700, 701, 0)],
+    };
+    let delete = RecordBuilder::new(RmgrId::HEAP, 0x10)
+        .xid(701)
+        .main_data(&[0xBD, 2, 0, 0, 2, 0, 0, 0])
+        .block(spec(1, 0).image(ImageSpec::of_page(&page.bytes())));
+    batch.apply(delete);
+    batch.end(700, true, Some(701));
+    assert_eq!(batch.dead(), [2]);
+}
+
+/// A subtransaction inserts a tuple and its parent deletes it, both of which
+/// wait: the parent, who comes first in the commit record, must not be first.
+#[test]
+fn a_tuple_is_inserted_before_it_is_deleted() {
+    for committed in [true, false] {
+        let mut batch = Batch::new();
+        batch.insert(701, 2);
+        batch.delete(700, 2);
+        batch.end(700, committed, Some(701));
+        assert_eq!(batch.dead(), [2]);
+    }
+}
+
+/// A lock concerns one tuple of a chain, and that rests on those before.
+#[test]
+fn what_a_locked_tuple_rests_on_is_noted_with_it() {
+    for (committed, dead) in [(true, vec![2]), (false, vec![2, 3])] {
+        let mut batch = Batch::new();
+        batch.insert(700, 2);
+        batch.update(700, 2, 3);
+        batch.lock(700, 3);
+        batch.end(700, committed, None);
+        assert_eq!(batch.dead(), dead);
+    }
+}
+
+/// Pruning comes to the page while changes of other items wait, and frees an
+/// item that another transaction takes before those end.
+#[test]
+fn pruning_passes_what_waits_for_other_items() {
+    for (committed, dead) in [(true, vec![1]), (false, vec![3])] {
+        let mut batch = Batch::new();
+        batch.insert(700, 2);
+        batch.end(700, false, None);
+        batch.update(701, 1, 3);
+        batch.prune(&[2]);
+        batch.insert(702, 2);
+        batch.end(702, true, None);
+        batch.end(701, committed, None);
+        assert_eq!(batch.dead(), dead);
+        let block = batch.ledger.block(rel(1), 0).unwrap();
+        assert_eq!(block.normal, Some(3));
+    }
+}

@@ -20,7 +20,8 @@ use pgrx::prelude::*;
 use saver::Saver;
 use std::ffi::CString;
 use walker_plugin::state::{StateFile, leaving};
-use walker_plugin::wal::{Lsn, RmgrId};
+use walker_plugin::wal::raw::FlatRecord;
+use walker_plugin::wal::{Lsn, Record, RmgrId};
 use walker_plugin::{ErrorReport, MAJOR, Plugin, RmgrSet, Services, WalRecord, services};
 
 /// The plugin's name in `walker.plugins`, and of its state file.
@@ -159,6 +160,21 @@ impl Plugin for GarbageMap {
         Ok(())
     }
 
+    const IN_PLACE: bool = true;
+
+    #[inline]
+    fn record_in_place(&mut self, record: &FlatRecord<'_>) -> Result<bool, PluginError> {
+        // There is no image to restore in it.
+        let mut restore = |_: u8, _: &mut Page| false;
+        if let Err(error) = self
+            .ledger
+            .apply(MAJOR, record, &mut ServerOracle, &mut restore)
+        {
+            self.complain(record, &error);
+        }
+        Ok(true)
+    }
+
     fn poll(&mut self, lsn: Lsn) -> Result<(), PluginError> {
         self.ledger.advance(lsn);
         self.caught_up = self.caught_up || is_recent(lsn);
@@ -204,8 +220,7 @@ impl GarbageMap {
     /// A record could not be decoded. Its blocks are unknown from here on, so
     /// nothing is wrong; say so, but not a million times.
     #[cold]
-    fn complain(&mut self, record: &WalRecord<'_>, error: &dyn std::error::Error) {
-        use walker_plugin::wal::Record;
+    fn complain(&mut self, record: &impl Record, error: &dyn std::error::Error) {
         self.complaints = self.complaints.saturating_add(1);
         if self.complaints <= 10 {
             self.warn(&format!(

@@ -6,7 +6,7 @@
 #   BENCH_ROUNDS=5      how often each walk is measured
 #   BENCH_TABLES="1 4"  GB of the tables that are scanned
 #   BENCH_PARTS="walk"  only these parts: walk tables prune tps lag idle plugins pure
-#   BENCH_WORKLOADS="pgbench mix,bulk load"   only these walks
+#   BENCH_WORKLOADS="pgbench mix;bulk load"   only these walks
 #   BENCH_SHORT=1       of the walks only pg_waldump's and walker's own two
 #   BENCH_KEEP=1        write the table into docs/performance.md as well
 set -euo pipefail

@@ -6,6 +6,7 @@ use garbagemap_core::map::{MapReader, MapWriter};
 use garbagemap_core::{Config, Ledger, Oracle, Page, RangeCounts, Sink, XidStatus};
 use std::hint::black_box;
 use std::sync::atomic::AtomicU64;
+use walker_wal::raw::{Decoder, FlatRecord};
 use walker_wal::{BlockNumber, HeapPage, Record, RelFileLocator, decode};
 
 /// Rows of a page that were there from the beginning.
@@ -49,19 +50,27 @@ pub fn ledger() -> Ledger<Nowhere> {
 /// Records the worker reads before it lets plugins show what changed.
 const BATCH: u32 = 512;
 
-/// Applies a stream to a ledger, in batches.
+/// Applies a stream to a ledger, in batches, as the worker does: a record is
+/// decoded if need be.
 pub fn apply<S: Sink>(ledger: &mut Ledger<S>, stream: &Stream) {
     let mut restore = |_, _: &mut Page| false;
+    let mut decoder = Decoder::new();
     let mut n = 0;
-    stream.each(|record| {
-        ledger
-            .apply(MAJOR, record, &mut Nobody, &mut restore)
-            .expect("a record that can be decoded");
+    for record in stream.iter() {
+        let applied = match FlatRecord::new(record.bytes, record.lsn, record.end_lsn) {
+            Some(flat) => ledger.apply(stream.major, &flat, &mut Nobody, &mut restore),
+            None => {
+                let record = decoder.decode(record.bytes, record.lsn, record.end_lsn);
+                let record = record.expect("our own record");
+                ledger.apply(stream.major, &record, &mut Nobody, &mut restore)
+            }
+        };
+        applied.expect("a record that can be decoded");
         n += 1;
         if n % BATCH == 0 {
             ledger.publish(None);
         }
-    });
+    }
     ledger.publish(None);
 }
 

@@ -7,6 +7,7 @@ pub mod machine;
 pub mod profile;
 pub mod prune;
 pub mod queries;
+pub mod real;
 pub mod report;
 pub mod rivals;
 pub mod scaling;

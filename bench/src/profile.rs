@@ -4,6 +4,7 @@ use crate::data::{self, Backlog};
 use crate::walk::walk;
 use crate::workloads;
 use std::process::{Command, Stdio};
+use walker_tests::poll::poll_until;
 use walker_tests::process::signal;
 
 /// Prints the functions that take most of the worker's time.
@@ -30,6 +31,11 @@ pub fn print(workload: &str, plugins: &str, size: u64) {
         .stderr(Stdio::null())
         .spawn()
         .unwrap_or_else(|e| panic!("cannot run perf: {e}"));
+    // It does not record before it has begun to write.
+    poll_until("perf", || {
+        let file = std::fs::metadata(&data).ok()?;
+        (file.len() > 0).then_some(())
+    });
     let offset = backlog.cluster.log_offset();
     walk(&backlog, plugins, |_| ());
     signal("INT", &[perf.id()]);

@@ -21,7 +21,7 @@ type Costs = Vec<(&'static str, Vec<Cost>)>;
 pub fn measure(rounds: usize, size: u64, to: &mut Report) {
     data::libraries();
     let only = std::env::var("BENCH_WORKLOADS").unwrap_or_default();
-    let chosen = |name: &str| only.is_empty() || only.split(',').any(|o| o.trim() == name);
+    let chosen = |name: &str| only.is_empty() || only.split(';').any(|o| o.trim() == name);
     for workload in workloads::ALL.iter().filter(|w| chosen(w.name)) {
         let backlog = Backlog::of(workload, size);
         let mut costs = Costs::new();

@@ -9,39 +9,93 @@ pub const MAJOR: Major = Major::V17;
 const DATABASE: (u32, u32) = (1663, 5);
 
 /// Records one after the other, without the pages around them.
-#[derive(Default)]
 pub struct Stream {
+    /// Whose records they are.
+    pub major: Major,
     bytes: Vec<u8>,
-    /// Where each record begins.
-    starts: Vec<usize>,
+    records: Vec<Place>,
+}
+
+/// A record's place in a stream.
+struct Place {
+    at: usize,
+    len: usize,
+    lsn: Lsn,
+    end_lsn: Lsn,
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Self::of(MAJOR)
+    }
+}
+
+/// A record of a stream.
+pub struct Record<'a> {
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// Where it begins,
+    pub lsn: Lsn,
+    /// and where the next one does.
+    pub end_lsn: Lsn,
 }
 
 impl Stream {
     /// How many records there are.
     pub fn len(&self) -> usize {
-        self.starts.len()
+        self.records.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.starts.is_empty()
+        self.records.is_empty()
+    }
+
+    /// An empty one.
+    pub fn of(major: Major) -> Self {
+        Self {
+            major,
+            bytes: Vec::new(),
+            records: Vec::new(),
+        }
+    }
+
+    /// Adds a record as it stands in WAL.
+    pub fn add(&mut self, record: &[u8], lsn: Lsn, end_lsn: Lsn) {
+        self.records.push(Place {
+            at: self.bytes.len(),
+            len: record.len(),
+            lsn,
+            end_lsn,
+        });
+        self.bytes.extend(record);
+        self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
     }
 
     fn push(&mut self, record: &RecordBuilder) {
-        self.starts.push(self.bytes.len());
-        self.bytes.extend(record.build());
+        let record = record.build();
+        // Positions need only ascend.
+        let lsn = |at: usize| Lsn(0x100_0000 + at as u64);
+        let at = self.bytes.len();
+        let end = at + record.len();
+        self.add(&record, lsn(at), lsn(end.next_multiple_of(8)));
     }
 
-    /// Shows every record to `see`.
+    /// The records as they stand in WAL.
+    pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
+        self.records.iter().map(|place| Record {
+            bytes: &self.bytes[place.at..place.at + place.len],
+            lsn: place.lsn,
+            end_lsn: place.end_lsn,
+        })
+    }
+
+    /// Shows every record, decoded, to `see`.
     pub fn each(&self, mut see: impl FnMut(&RawRecord<'_>)) {
         let mut decoder = Decoder::new();
-        let ends = self.starts.iter().skip(1).copied();
-        let ends = ends.chain([self.bytes.len()]);
-        for (start, end) in self.starts.iter().copied().zip(ends) {
-            // Positions need only ascend.
-            let lsn = |at: usize| Lsn(0x100_0000 + at as u64);
+        for record in self.iter() {
             let record = decoder
-                .decode(&self.bytes[start..end], lsn(start), lsn(end))
+                .decode(record.bytes, record.lsn, record.end_lsn)
                 .expect("our own record");
             see(&record);
         }

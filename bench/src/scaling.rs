@@ -60,6 +60,13 @@ pub fn pure(rounds: usize, _: u64, to: &mut Report) {
     line(
         to,
         rounds,
+        "open transactions that insert into a range",
+        &[1, 10, 100, 1_000],
+        inserting,
+    );
+    line(
+        to,
+        rounds,
         "savepoints of a transaction",
         &[1, 10, 100, 1_000],
         savepoints,
@@ -141,6 +148,24 @@ fn open(n: u32) -> Point {
         xids.for_each(|xid| stream.commit(xid, &[]));
     }
     (filled(1, 5_000), stream)
+}
+
+/// So many transactions at a time, in turns: all fill the pages of a range, and
+/// the next ones begin the same pages anew.
+fn inserting(n: u32) -> Point {
+    let mut stream = Stream::default();
+    stream.create(0);
+    let mut xid = 1_000;
+    while stream.len() < 100_000 {
+        let rows = 32 * u32::from(ROWS);
+        for row in 0..rows {
+            let (blkno, off) = (row / u32::from(ROWS), row % u32::from(ROWS) + 1);
+            stream.insert(xid + row % n, 0, blkno, off as u16);
+        }
+        (xid..xid + n).for_each(|xid| stream.commit(xid, &[]));
+        xid += n;
+    }
+    (ledger(), stream)
 }
 
 /// A row for each subtransaction.

@@ -13,7 +13,7 @@ use crate::block::{BlockState, Event, MAX_OFFSET, position};
 use crate::ended::{Ended, Multixacts};
 use crate::ledger::{At, Ledger};
 use crate::mem::NoMemory;
-use crate::range::{Effect, Range};
+use crate::range::{DEAD, Effect, Range};
 use crate::recent::Recent;
 use crate::xact::{Oracle, Touch, Transactions, XidStatus, special_xid};
 
@@ -113,7 +113,7 @@ impl Facts<'_> {
         // Lockers come and go without changing who deleted the tuple.
         if let Some((range, b)) = self.prior {
             let pos = position(b, off);
-            if range.garbage.contains_one(pos) {
+            if range.garbage.contains(DEAD, pos) {
                 return Some((0, XidStatus::Committed));
             }
             return Some(match range.pending.deleter(pos) {

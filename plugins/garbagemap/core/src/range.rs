@@ -5,6 +5,7 @@
 //! `pending` is an `LP_NORMAL` item, an [`ITEM`] is `LP_DEAD`.
 
 mod ended;
+mod groups;
 mod pending;
 
 use walker_wal::{OffsetNumber, TransactionId};
@@ -15,7 +16,8 @@ use crate::mem::{Mem, NoMemory};
 use crate::normal::Normal;
 use crate::sets::{Both, Sets, Which};
 use crate::shown::Shown;
-pub(crate) use pending::{DELETED, Group, INSERTED, Pending};
+pub(crate) use groups::{DELETED, Group, INSERTED};
+pub(crate) use pending::Pending;
 
 /// In a range's garbage: dead tuples, and `LP_DEAD` items.
 pub(crate) const DEAD: Which = Which::One;

@@ -82,11 +82,11 @@ impl Sets {
         }
     }
 
-    /// Whether the one set has a position.
-    pub(crate) fn contains_one(&self, pos: u16) -> bool {
+    /// Whether one of them has a position.
+    pub(crate) fn contains(&self, which: Which, pos: u16) -> bool {
         match &self.0 {
-            Repr::Few(few) => few.list(Which::One).contains(&pos),
-            Repr::Many(many) => many.contains_one(pos),
+            Repr::Few(few) => few.list(which).contains(&pos),
+            Repr::Many(many) => many.contains(which, pos),
         }
     }
 

@@ -2,23 +2,17 @@
 //!
 //! Nearly always that is one change or two, each a small entry in a list: to
 //! add one is a store, to settle it is a look along the list. Where much is
-//! undecided the list goes over into groups, one per transaction, sorted by
-//! xid. Invariants: a transaction that has a group has nothing in the list; no
-//! transaction has more than one group; the list has [`MANY`] entries at most.
-
-use std::collections::VecDeque;
+//! undecided the list goes over into groups, one per transaction. Invariants: a
+//! transaction that has a group has nothing in the list; the list has [`MANY`]
+//! entries at most.
 
 use walker_wal::TransactionId;
 
+use super::groups::{DELETED, Group, Groups};
 use crate::block::{Event, Offsets, block_of, item_of};
 use crate::few::Few;
-use crate::mem::{MALLOC_OVERHEAD, Mem, NoMemory};
-use crate::sets::{Both, Sets, Which};
+use crate::mem::{Boxed, Mem, NoMemory};
 use crate::xact::precedes;
-
-/// In a group's sets.
-pub(crate) const DELETED: Which = Which::One;
-pub(crate) const INSERTED: Which = Which::Other;
 
 /// No position.
 const NOWHERE: u16 = u16::MAX;
@@ -30,7 +24,7 @@ const MANY: usize = 16;
 /// both, as an update does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Change {
-    xid: TransactionId,
+    pub xid: TransactionId,
     ins: u16,
     del: u16,
     pub updated: bool,
@@ -62,61 +56,23 @@ impl Change {
     }
 }
 
-/// Much that a running transaction did in a range.
-pub(crate) struct Group {
-    pub xid: TransactionId,
-    /// What it [`DELETED`] and [`INSERTED`].
-    pub sets: Sets,
-    /// How many of the deletions were updates, about: what is taken out of the
-    /// sets does not tell.
-    pub updated: u16,
-}
-
-impl Group {
-    pub(crate) fn new(xid: TransactionId) -> Self {
-        Group {
-            xid,
-            sets: Sets::default(),
-            updated: 0,
-        }
-    }
-
-    fn add(&mut self, change: Change, mem: &mut Mem) -> Result<(), NoMemory> {
-        if let Some(pos) = change.inserted() {
-            self.sets.insert(INSERTED, pos, mem)?;
-        }
-        if let Some(pos) = change.deleted() {
-            self.sets.insert(DELETED, pos, mem)?;
-        }
-        self.updated = self.updated.saturating_add(change.updated.into());
-        Ok(())
-    }
-}
-
 /// See the module's documentation.
 #[derive(Default)]
 pub(crate) struct Pending {
     few: Few<Change, 2>,
-    /// In the order of their numbers. Those that came first mostly go first.
-    groups: VecDeque<Group>,
+    /// Never empty if it is there.
+    groups: Option<Boxed<Groups>>,
 }
 
 impl Pending {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.few.is_empty() && self.groups.is_empty()
+        self.few.is_empty() && self.groups.is_none()
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        let sets = self.groups.iter().map(|group| group.sets.heap_bytes());
-        self.few.heap_bytes() + self.groups_bytes() + sets.sum::<usize>()
-    }
-
-    fn groups_bytes(&self) -> usize {
-        match self.groups.capacity() {
-            0 => 0,
-            n => n * size_of::<Group>() + MALLOC_OVERHEAD,
-        }
+        let groups = self.groups.as_ref().map_or(0, |groups| groups.heap_bytes());
+        self.few.heap_bytes() + groups
     }
 
     /// The transaction has a change at a position, or at two if it updated a
@@ -135,21 +91,16 @@ impl Pending {
             del: del.map_or(NOWHERE, |(pos, _)| pos),
             updated: matches!(del, Some((_, Event::Update))),
         };
-        if !self.groups.is_empty()
-            && let Ok(at) = self.find_group(xid)
-            && let Some(group) = self.groups.get_mut(at)
+        if let Some(groups) = &mut self.groups
+            && groups.add_to(change, mem)?
         {
-            group.add(change, mem)?;
             return Ok(false);
         }
         let new = !self.few.any(|other| other.xid == xid);
         if self.few.len() == MANY {
-            self.make_groups(mem)?;
+            let groups = self.group_all(mem)?;
             if !new {
-                let at = self.group_of(xid, mem)?;
-                if let Some(group) = self.groups.get_mut(at) {
-                    group.add(change, mem)?;
-                }
+                groups.add(change, mem)?;
                 return Ok(false);
             }
         }
@@ -159,46 +110,31 @@ impl Pending {
 
     /// The list is long: make groups of what is in it.
     #[cold]
-    fn make_groups(&mut self, mem: &mut Mem) -> Result<(), NoMemory> {
+    fn group_all(&mut self, mem: &mut Mem) -> Result<&mut Groups, NoMemory> {
         let changes = std::mem::take(&mut self.few);
         mem.shrank(changes.heap_bytes());
-        for &change in changes.iter() {
-            let at = self.group_of(change.xid, mem)?;
-            if let Some(group) = self.groups.get_mut(at) {
-                group.add(change, mem)?;
+        let groups = self.make_groups(mem)?;
+        changes
+            .iter()
+            .try_for_each(|&change| groups.add(change, mem))?;
+        Ok(groups)
+    }
+
+    fn make_groups(&mut self, mem: &mut Mem) -> Result<&mut Groups, NoMemory> {
+        let groups = match self.groups.take() {
+            Some(groups) => groups,
+            None => {
+                let groups = Boxed::try_new(Groups::default())?;
+                mem.grew(groups.own_bytes());
+                groups
             }
-        }
-        Ok(())
-    }
-
-    /// The transaction's group, made if need be.
-    fn group_of(&mut self, xid: TransactionId, mem: &mut Mem) -> Result<usize, NoMemory> {
-        let at = match self.find_group(xid) {
-            Ok(at) => return Ok(at),
-            Err(at) => at,
         };
-        if self.groups.len() == self.groups.capacity() {
-            let before = self.groups_bytes();
-            self.groups.try_reserve_exact(self.groups.len().max(1))?;
-            mem.changed(before, self.groups_bytes());
-        }
-        self.groups.insert(at, Group::new(xid)); // there is room
-        Ok(at)
-    }
-
-    #[inline]
-    fn find_group(&self, xid: TransactionId) -> Result<usize, usize> {
-        match self.groups.back() {
-            None => Err(0),
-            Some(last) if last.xid < xid => Err(self.groups.len()),
-            Some(last) if last.xid == xid => Ok(self.groups.len() - 1),
-            _ => self.groups.binary_search_by_key(&xid, |g| g.xid),
-        }
+        Ok(self.groups.insert(groups))
     }
 
     /// Whether the transaction has something undecided here.
     pub(crate) fn has(&self, xid: TransactionId) -> bool {
-        self.few.any(|change| change.xid == xid) || self.find_group(xid).is_ok()
+        self.few.any(|change| change.xid == xid) || self.group(xid).is_some()
     }
 
     /// Take what a transaction has undecided: its changes are shown to `see`,
@@ -213,29 +149,39 @@ impl Pending {
         if !self.few.is_empty() {
             self.few.take_if(|change| change.xid == xid, see, mem);
         }
-        match self.groups.is_empty() {
-            true => None,
-            false => self.take_group(xid, mem),
+        match self.groups.is_some() {
+            true => self.take_group(xid, mem),
+            false => None,
         }
     }
 
     fn take_group(&mut self, xid: TransactionId, mem: &mut Mem) -> Option<Group> {
-        let at = self.find_group(xid).ok()?;
-        let group = self.groups.remove(at)?;
+        let groups = self.groups.as_mut()?;
+        let group = groups.take(xid, mem)?;
         // Many took much room.
-        if self.groups.is_empty() {
-            mem.shrank(self.groups_bytes());
-            self.groups = VecDeque::new();
+        if groups.len() == 0 {
+            mem.shrank(groups.heap_bytes());
+            self.groups = None;
         }
         Some(group)
+    }
+
+    #[inline]
+    fn group(&self, xid: TransactionId) -> Option<&Group> {
+        self.groups.as_ref()?.get(xid)
+    }
+
+    /// All groups, in the order of their numbers.
+    fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter().flat_map(|groups| groups.iter())
     }
 
     /// A tuple comes to this position: nobody has anything undecided there.
     #[inline]
     pub(super) fn forget(&mut self, pos: u16, mem: &mut Mem) {
         self.few.for_each_mut(|change| change.forget(pos));
-        for group in &mut self.groups {
-            group.sets.remove(pos, mem);
+        if let Some(groups) = &mut self.groups {
+            groups.forget(pos, mem);
         }
     }
 
@@ -246,14 +192,8 @@ impl Pending {
                 change.del = NOWHERE;
             }
         });
-        let mut one = Offsets::default();
-        one.insert(item_of(pos) + 1);
-        let gone = Both {
-            one,
-            other: Offsets::default(),
-        };
-        for group in &mut self.groups {
-            group.sets.take(block_of(pos), gone, mem);
+        if let Some(groups) = &mut self.groups {
+            groups.forget_deletion(pos, mem);
         }
     }
 
@@ -270,12 +210,10 @@ impl Pending {
                 }
             }
         });
-        let (one, other) = (gone, gone);
-        for group in &mut self.groups {
-            let both = group.sets.take(b, Both { one, other }, mem);
-            removed = removed.or(both.one).or(both.other);
+        match &mut self.groups {
+            Some(groups) => removed.or(groups.remove_offsets(b, gone, mem)),
+            None => removed,
         }
-        removed
     }
 
     /// Nothing is undecided in a block.
@@ -289,8 +227,8 @@ impl Pending {
     /// youngest, as those before must have failed.
     pub(crate) fn deleter(&self, pos: u16) -> Option<TransactionId> {
         let few = self.few.iter().filter(|change| change.del == pos);
-        let groups = self.groups.iter();
-        let groups = groups.filter(|group| group.sets.contains_one(pos));
+        let groups = self.groups();
+        let groups = groups.filter(|group| group.sets.contains(DELETED, pos));
         let xids = few.map(|change| change.xid);
         xids.chain(groups.map(|group| group.xid))
             .reduce(|a, b| if precedes(a, b) { b } else { a })
@@ -304,16 +242,17 @@ impl Pending {
                 offsets.insert(item_of(pos) + 1);
             }
         }
-        let groups = self.groups.iter().map(|group| group.sets.block(b));
+        let groups = self.groups().map(|group| group.sets.block(b));
         groups.fold(offsets, |all, both| all.or(both.one).or(both.other))
     }
 
     /// The transactions, each once, lowest number first.
     pub(crate) fn xids(&self) -> Result<Vec<TransactionId>, NoMemory> {
         let mut xids = Vec::new();
-        xids.try_reserve_exact(self.few.len() + self.groups.len())?;
+        let groups = self.groups.as_ref().map_or(0, |groups| groups.len());
+        xids.try_reserve_exact(self.few.len() + groups)?;
         xids.extend(self.few.iter().map(|change| change.xid));
-        xids.extend(self.groups.iter().map(|group| group.xid));
+        xids.extend(self.groups().map(|group| group.xid));
         xids.sort_unstable();
         xids.dedup();
         Ok(xids)
@@ -325,7 +264,7 @@ impl Pending {
         xid: TransactionId,
         look: impl FnOnce(&Group) -> T,
     ) -> Result<T, NoMemory> {
-        if let Some(group) = self.find_group(xid).ok().and_then(|at| self.groups.get(at)) {
+        if let Some(group) = self.group(xid) {
             return Ok(look(group));
         }
         // Sets of a few positions, which go in a moment.
@@ -342,24 +281,16 @@ impl Pending {
         if self.has(group.xid) {
             return Ok(false);
         }
-        let at = self.group_of(group.xid, mem)?;
-        if let Some(place) = self.groups.get_mut(at) {
-            mem.grew(group.sets.heap_bytes());
-            *place = group;
-        }
+        self.make_groups(mem)?.put(group, mem)?;
         Ok(true)
     }
 
     pub(super) fn try_clone(&self, mem: &mut Mem) -> Result<Pending, NoMemory> {
-        let mut groups = VecDeque::new();
-        groups.try_reserve_exact(self.groups.len())?;
-        for group in &self.groups {
-            let sets = group.sets.try_clone(mem)?;
-            groups.push_back(Group { sets, ..*group });
-        }
         let few = self.few.try_clone(mem)?;
-        let copy = Pending { few, groups };
-        mem.grew(copy.groups_bytes());
-        Ok(copy)
+        let groups = match &self.groups {
+            Some(groups) => Some(Boxed::try_new(groups.try_clone(mem)?)?),
+            None => None,
+        };
+        Ok(Pending { few, groups })
     }
 }

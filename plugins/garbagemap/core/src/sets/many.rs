@@ -109,9 +109,12 @@ impl Many {
         pair.split_at_mut_checked(self.one_words.into())
     }
 
-    pub(super) fn contains_one(&self, pos: u16) -> bool {
-        let item = item_of(pos);
-        let word = self.pair(block_of(pos)).0.get(item as usize / 64);
+    pub(super) fn contains(&self, which: Which, pos: u16) -> bool {
+        let (item, (one, other)) = (item_of(pos), self.pair(block_of(pos)));
+        let word = match which {
+            Which::One => one.get(item as usize / 64),
+            Which::Other => other.get(item as usize / 64),
+        };
         word.is_some_and(|word| word >> (item % 64) & 1 != 0)
     }
 

@@ -128,7 +128,7 @@ proptest! {
                 prop_assert!(offsets.iter().eq(of_block.map(|&pos| item_of(pos) + 1)));
             }
             let pos = position(b, 7);
-            prop_assert_eq!(sets.contains_one(pos), model[0].contains(&pos));
+            prop_assert_eq!(sets.contains(Which::One, pos), model[0].contains(&pos));
         }
         for (which, set) in [Which::One, Which::Other].into_iter().zip(&model) {
             let all = sets.by_block(which);

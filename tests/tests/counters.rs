@@ -1,6 +1,7 @@
 //! How garbage came and went: every event once, whatever crashes.
 
 use walker_tests::cluster::signal;
+use walker_tests::poll::poll_until;
 use walker_tests::walker::plain;
 use walker_tests::{Cluster, Mode};
 
@@ -90,6 +91,10 @@ fn each_event_has_its_counter_and_counts_once() {
     // Across a crash of the worker, of the server, and a clean restart.
     let counted = cluster.safe_psql("postgres", COUNTERS);
     signal("KILL", &[cluster.worker_pid()]);
+    // Until the postmaster has seen it, the server answers as before.
+    poll_until("the server to restart all processes", || {
+        (cluster.server_starts() == 2).then_some(())
+    });
     cluster.poll_query_until("postgres", "SELECT count(*) FROM walker_status", "1");
     cluster.wait_for_state(&["waiting", "streaming"]);
     expect(&cluster, &counted);

@@ -73,7 +73,8 @@ pub fn run(control: &Control) {
     control.applied_lsn.store(0, Relaxed);
 
     let plugins = Plugins::start(control);
-    let start = plugins.start_lsn().unwrap_or_else(redo_pointer);
+    let redo = redo_pointer();
+    let start = plugins.start_lsn().unwrap_or(redo);
     begin_counting(control, start);
     ereport!(
         LOG,
@@ -88,7 +89,9 @@ pub fn run(control: &Control) {
         record_context: record_context(),
         waiter: Waiter::new(),
         flushed: start,
-        redo: redo_pointer(),
+        // What plugins have may not reach as far: a checkpoint can begin, or have
+        // begun, while the worker starts.
+        redo: if start >= redo { redo } else { Lsn(0) },
         timeline: 0,
         trouble_since: None,
         not_before: Lsn(0),

@@ -23,21 +23,17 @@ use super::page_read::page_read;
 use crate::compat::raw;
 use core::ffi::c_char;
 use pgrx::pg_sys;
+use walker_plugin::wal::lsn::{SIZE_OF_XLOG_LONG_PHD, SIZE_OF_XLOG_SHORT_PHD};
 use walker_plugin::wal::raw::{RecordHeader, SIZE_OF_XLOG_RECORD};
 use walker_plugin::wal::{BLCKSZ, RmgrId};
 
 /// Longer records that cross pages are left to the server.
 const MOST: usize = 64 * 1024;
-/// `SizeOfXLogShortPHD`, `SizeOfXLogLongPHD`
-const SHORT_HEADER: usize = 24;
-const LONG_HEADER: usize = 40;
-/// `XLP_FIRST_IS_CONTRECORD`, `XLP_LONG_HEADER`,
-/// `XLP_FIRST_IS_OVERWRITE_CONTRECORD`
-const IS_CONTRECORD: u16 = 0x0001;
-const HAS_LONG_HEADER: u16 = 0x0002;
-const IS_OVERWRITE: u16 = 0x0008;
-/// `XLOG_SWITCH`
-const SWITCH: u8 = 0x40;
+/// Flags of a page's header, and the info of a switch: as wide as they stand.
+const IS_CONTRECORD: u16 = pg_sys::XLP_FIRST_IS_CONTRECORD as u16;
+const HAS_LONG_HEADER: u16 = pg_sys::XLP_LONG_HEADER as u16;
+const IS_OVERWRITE: u16 = pg_sys::XLP_FIRST_IS_OVERWRITE_CONTRECORD as u16;
+const SWITCH: u8 = pg_sys::XLOG_SWITCH as u8;
 
 /// A record that is whole and has the right checksum, and is not decoded.
 #[derive(Clone, Copy)]
@@ -105,9 +101,7 @@ impl Direct {
         // SAFETY: the caller's promise; the record returned last is released as
         // XLogReadRecord would, the page at hand has `readLen` bytes.
         unsafe {
-            if !(*state).record.is_null() {
-                self.release(state);
-            }
+            self.hand_over(state);
             let (at, before) = ((*state).NextRecPtr, (*state).DecodeRecPtr);
             let offset = at as usize % BLCKSZ;
             let page = at - offset as u64;
@@ -117,7 +111,7 @@ impl Direct {
             }
             // A page's header was read by whoever came to the page; offset 0
             // would be in front of it.
-            if offset < SHORT_HEADER {
+            if offset < SIZE_OF_XLOG_SHORT_PHD {
                 return None;
             }
             let bytes = (*state).readBuf.add(offset).cast::<u8>().cast_const();
@@ -174,7 +168,7 @@ impl Direct {
             loop {
                 page += BLCKSZ as u64;
                 let missing = len - had;
-                let want = (missing + SHORT_HEADER).min(BLCKSZ);
+                let want = (missing + SIZE_OF_XLOG_SHORT_PHD).min(BLCKSZ);
                 let mut have = enter(state, page, want)?;
                 let head = page_head(state);
                 let goes_on = head.info & (IS_CONTRECORD | IS_OVERWRITE) == IS_CONTRECORD;
@@ -228,28 +222,21 @@ impl Direct {
         true
     }
 
-    /// Release the record that was handed out last, whoever decoded it.
-    unsafe fn release(&mut self, state: *mut pg_sys::XLogReaderState) {
-        // SAFETY: the caller's promise. The server's queue knows nothing of
-        // our record.
-        unsafe {
-            if (*state).record.cast_const().cast() == self.decoded.as_ptr() {
-                (*state).record = core::ptr::null_mut();
-            } else {
-                raw::XLogReleasePreviousRecord(state);
-            }
-        }
-    }
-
-    /// The server's reader is to be used next.
+    /// Release the record that was handed out last, if any, whoever decoded it:
+    /// the server's reader may be used next.
     ///
     /// # Safety
     /// As for [`Direct::next`].
+    #[inline]
     pub(crate) unsafe fn hand_over(&mut self, state: *mut pg_sys::XLogReaderState) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's promise. The server's queue knows nothing of
+        // our record.
         unsafe {
-            if !(*state).record.is_null() {
-                self.release(state);
+            let record = (*state).record.cast_const();
+            if record.cast() == self.decoded.as_ptr() {
+                (*state).record = core::ptr::null_mut();
+            } else if !record.is_null() {
+                raw::XLogReleasePreviousRecord(state);
             }
         }
     }
@@ -306,7 +293,7 @@ unsafe fn enter(state: *mut pg_sys::XLogReaderState, page: u64, want: usize) -> 
         let (target, buffer) = ((*state).NextRecPtr, (*state).readBuf);
         let len = page_read(state, page, want as i32, target, buffer);
         let have = usize::try_from(len).ok()?;
-        if have <= SHORT_HEADER || have < page_head(state).size {
+        if have <= SIZE_OF_XLOG_SHORT_PHD || have < page_head(state).size {
             return None;
         }
         if !raw::XLogReaderValidatePageHeader(state, page, (*state).readBuf) {
@@ -315,7 +302,6 @@ unsafe fn enter(state: *mut pg_sys::XLogReaderState, page: u64, want: usize) -> 
             *(*state).errormsg_buf = 0;
             return None;
         }
-        (*state).seg.ws_segno = segno;
         (*state).segoff = segoff as u32;
         (*state).readLen = have as u32;
         Some(have)
@@ -337,8 +323,8 @@ unsafe fn page_head(state: *mut pg_sys::XLogReaderState) -> PageHead {
         info: header.xlp_info,
         rem_len: header.xlp_rem_len,
         size: match header.xlp_info & HAS_LONG_HEADER {
-            0 => SHORT_HEADER,
-            _ => LONG_HEADER,
+            0 => SIZE_OF_XLOG_SHORT_PHD,
+            _ => SIZE_OF_XLOG_LONG_PHD,
         },
     }
 }

@@ -128,8 +128,7 @@ impl Reader {
     /// The same, and what reads on beside it.
     pub(crate) fn raw_and_direct(&mut self) -> (*mut pg_sys::XLogReaderState, &mut Direct) {
         self.direct.prepare();
-        self.in_read = true;
-        (self.state, &mut self.direct)
+        (self.raw(), &mut self.direct)
     }
 
     /// The raw reader has come back from what it was called for, not by an

@@ -29,8 +29,8 @@ pub unsafe extern "C-unwind" fn page_read(
         return FAIL;
     };
     // SAFETY: ReadPageInternal, the only caller of page_read in 15 to 18
-    // (access/transam/xlogreader.c) beside our own (direct.rs), takes the page from state->readBuf after
-    // the call. Pointers it and its callers took before are to the same page,
+    // (access/transam/xlogreader.c) beside our own (direct.rs), takes the page
+    // from state->readBuf after the call. Pointers it and its callers took before are to the same page,
     // which has only one place (see window.rs), or are not used any more: a
     // stock page_read would have overwritten what they point to.
     unsafe { (*state).readBuf = at.cast() };

@@ -150,13 +150,7 @@ impl Plugin for GarbageMap {
 
     #[inline]
     fn record(&mut self, record: &WalRecord<'_>) -> Result<(), PluginError> {
-        let mut restore = |id: u8, page: &mut Page| record.restore_image(id, page);
-        if let Err(error) = self
-            .ledger
-            .apply(MAJOR, record, &mut ServerOracle, &mut restore)
-        {
-            self.complain(record, &error);
-        }
+        self.apply(record, |id, page| record.restore_image(id, page));
         Ok(())
     }
 
@@ -165,13 +159,7 @@ impl Plugin for GarbageMap {
     #[inline]
     fn record_in_place(&mut self, record: &FlatRecord<'_>) -> Result<bool, PluginError> {
         // There is no image to restore in it.
-        let mut restore = |_: u8, _: &mut Page| false;
-        if let Err(error) = self
-            .ledger
-            .apply(MAJOR, record, &mut ServerOracle, &mut restore)
-        {
-            self.complain(record, &error);
-        }
+        self.apply(record, |_, _| false);
         Ok(true)
     }
 
@@ -217,6 +205,16 @@ impl Plugin for GarbageMap {
 }
 
 impl GarbageMap {
+    #[inline]
+    fn apply(&mut self, record: &impl Record, mut restore: impl FnMut(u8, &mut Page) -> bool) {
+        let applied = self
+            .ledger
+            .apply(MAJOR, record, &mut ServerOracle, &mut restore);
+        if let Err(error) = applied {
+            self.complain(record, &error);
+        }
+    }
+
     /// A record could not be decoded. Its blocks are unknown from here on, so
     /// nothing is wrong; say so, but not a million times.
     #[cold]

@@ -17,6 +17,8 @@
 //! known or unknown, or is asked for by a caller comes after everything
 //! ([`Ledger::note_recent`]).
 
+mod list;
+
 use walker_wal::{BlockNumber, Lsn, OffsetNumber, TransactionId};
 
 use crate::Sink;
@@ -26,9 +28,7 @@ use crate::ledger::{At, Ledger};
 use crate::mem::{Mem, NoMemory};
 use crate::range::{Effect, Range};
 use crate::xact::Outcome;
-
-/// So many changes wait at most.
-const MOST: usize = 64;
+use list::List;
 
 /// A transaction's change of a tuple, or of two on one page. An offset of 0 is
 /// none.
@@ -36,7 +36,6 @@ const MOST: usize = 64;
 pub(crate) struct Change {
     pub rel: u32,
     pub blkno: BlockNumber,
-    pub end_lsn: Lsn,
     pub xid: TransactionId,
     pub inserted: OffsetNumber,
     pub deleted: OffsetNumber,
@@ -99,7 +98,7 @@ impl Change {
 
 /// See the module's documentation.
 #[derive(Default)]
-pub(crate) struct Recent(Vec<Change>);
+pub(crate) struct Recent(List);
 
 impl Recent {
     #[inline]
@@ -109,12 +108,12 @@ impl Recent {
 
     /// Whether a change of this transaction waits, which has not ended then.
     pub(crate) fn has(&self, xid: TransactionId) -> bool {
-        self.0.iter().any(|change| change.xid == xid)
+        self.0.has(xid)
     }
 
     /// The relation is gone, and nothing may come to what takes its slot.
     pub(crate) fn forget(&mut self, rel: u32) {
-        self.0.retain(|change| change.rel != rel);
+        self.0.forget(rel);
     }
 }
 
@@ -122,38 +121,36 @@ impl<S: Sink> Ledger<S> {
     /// Make a change of a known relation when its transaction ends. If that
     /// cannot wait, it is made now.
     #[inline]
-    pub(crate) fn change_tuple(&mut self, change: Change) {
+    pub(crate) fn change_tuple(&mut self, change: Change, end_lsn: Lsn) {
+        let Some(rel) = self.rels.get_mut(change.rel) else {
+            return;
+        };
+        rel.last_touch = rel.last_touch.max(end_lsn.0);
         // A large transaction's changes would only fill the list.
-        let scanning = self.rels.get(change.rel).is_none_or(|rel| rel.scanning);
-        if scanning || self.txs.contains(change.xid) {
-            self.note_recent_in(change.rel, change.blkno);
-            return self.note_change(&change);
+        let waits = !rel.scanning && !self.txs.contains(change.xid) && self.recent.0.push(change);
+        if !waits {
+            self.change_now(&change, end_lsn);
         }
-        if self.recent.0.len() == self.recent.0.capacity() {
-            return self.make_room_for(change);
-        }
-        self.recent.0.push(change);
     }
 
     #[inline(never)]
-    fn make_room_for(&mut self, change: Change) {
-        if self.recent.0.len() < MOST && self.recent.0.try_reserve_exact(MOST).is_ok() {
-            self.recent.0.push(change);
-        } else {
+    fn change_now(&mut self, change: &Change, end_lsn: Lsn) {
+        self.note_recent_in(change.rel, change.blkno);
+        self.note_change(change, end_lsn);
+        if self.recent.0.is_full() {
             self.note_recent();
-            self.note_change(&change);
         }
     }
 
     /// Make a change of a transaction that runs on.
-    fn note_change(&mut self, change: &Change) {
+    fn note_change(&mut self, change: &Change, end_lsn: Lsn) {
         let Some(locator) = self.rels.get(change.rel).map(|rel| rel.locator) else {
             return;
         };
         let at = At {
             locator,
             blkno: change.blkno,
-            end_lsn: change.end_lsn,
+            end_lsn,
             sets_page_lsn: true,
         };
         self.change(change.rel, at, change.xid, false, |range, b, mem| {
@@ -162,13 +159,26 @@ impl<S: Sink> Ledger<S> {
         self.count_updates(change);
     }
 
+    /// The same for one that waited: nobody scans its relation, so its position
+    /// was of use only when it came.
+    fn note_waiting(&mut self, change: &Change) {
+        self.note_change(change, Lsn(0));
+    }
+
     /// Note all changes that wait with their ranges, as undecided.
     #[inline]
     pub(crate) fn note_recent(&mut self) {
         if !self.recent.is_empty() {
-            self.note_those(|_| true);
-            self.enforce_limit();
+            self.note_all();
         }
+    }
+
+    #[inline(never)]
+    fn note_all(&mut self) {
+        let all = self.recent.0.drain();
+        all.iter().for_each(|change| self.note_waiting(change));
+        self.recent.0.give_back(all);
+        self.enforce_limit();
     }
 
     /// The same for those of a block.
@@ -193,59 +203,26 @@ impl<S: Sink> Ledger<S> {
             return;
         };
         let has = |off: OffsetNumber| off != 0 && items.contains(off);
-        let concerned = |change: &Change| {
-            change.blkno == at.blkno
-                && change.rel == rel
-                && (has(change.inserted) || has(change.deleted))
-        };
-        if self.recent.0.iter().any(concerned) {
+        let concerned = |change: &Change| has(change.inserted) || has(change.deleted);
+        if self.recent.0.any_of(rel, at.blkno, concerned) {
             self.note_recent_in(rel, at.blkno);
         }
     }
 
     fn note_recent_in(&mut self, rel: u32, blkno: BlockNumber) {
-        let concerned = |change: &Change| change.blkno == blkno && change.rel == rel;
-        if self.recent.0.iter().any(concerned) {
-            self.note_those(concerned);
+        while let Some(change) = self.recent.0.note_oldest_of(rel, blkno) {
+            self.note_waiting(&change);
         }
-    }
-
-    #[inline(never)]
-    fn note_those(&mut self, which: impl Fn(&Change) -> bool) {
-        let mut list = std::mem::take(&mut self.recent.0);
-        list.retain(|change| {
-            let noted = which(change);
-            if noted {
-                self.note_change(change);
-            }
-            !noted
-        });
-        self.recent.0 = list;
     }
 
     /// A transaction has ended: make its changes that wait.
     #[inline]
     pub(crate) fn settle_recent(&mut self, xid: TransactionId, outcome: Outcome) {
-        if self.recent.is_empty() {
-            return;
-        }
-        let mut list = std::mem::take(&mut self.recent.0);
-        let mut left = 0;
-        for at in 0..list.len() {
-            let Some(&change) = list.get(at) else { break };
-            if change.xid == xid {
+        if let Some(mut settling) = self.recent.0.end(xid) {
+            while let Some(change) = self.recent.0.settle(&mut settling) {
                 self.make_change(&change, outcome);
-                continue;
             }
-            if left < at
-                && let Some(place) = list.get_mut(left)
-            {
-                *place = change;
-            }
-            left += 1;
         }
-        list.truncate(left);
-        self.recent.0 = list;
     }
 
     /// Make a change of a transaction that has ended, and count it, with one
@@ -256,7 +233,6 @@ impl<S: Sink> Ledger<S> {
         let Some(rel) = self.rels.get_mut(change.rel) else {
             return;
         };
-        rel.last_touch = rel.last_touch.max(change.end_lsn.0);
         let counted = change.count(&mut rel.counted.counters);
         let range = match rel.ranges.get_mut(rangeno) {
             Some(range) => Some(range),

@@ -203,10 +203,9 @@ impl<S: Sink> Ledger<S> {
         (how, cleared): (How, u8),
     ) {
         if let Some(rel) = self.rels.find(locator) {
-            self.change_tuple(Change {
+            let change = Change {
                 rel,
                 blkno,
-                end_lsn: rec.end_lsn(),
                 xid: rec.xid(),
                 inserted,
                 deleted,
@@ -215,7 +214,8 @@ impl<S: Sink> Ledger<S> {
                     0 => 0,
                     bits => bits.count_ones() as u8,
                 },
-            });
+            };
+            self.change_tuple(change, rec.end_lsn());
         }
     }
 

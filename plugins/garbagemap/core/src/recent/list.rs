@@ -1,0 +1,299 @@
+//! The changes that wait, in the order of the WAL, found by their transaction
+//! and by their block.
+//!
+//! Entries are only added at the end. One that is settled stays where it is,
+//! free, until those behind it are free too, or all are put together again; so
+//! nothing costs more because much else waits. An entry that was noted before
+//! its transaction ended stays linked with that transaction and is passed over.
+//! Invariants: an entry is linked with its transaction unless it is free, and
+//! with its block if it waits; `waiting` is the number of those that wait.
+
+use walker_wal::{BlockNumber, TransactionId};
+
+use super::Change;
+
+/// So many entries at most: what a transaction changes within some hundred
+/// tables, or many transactions in one.
+const MOST: usize = 4096;
+/// They are put together again when there are so many, or, if most of them
+/// wait, twice as many.
+const FIRST: usize = 64;
+/// Places to find a transaction by.
+const PLACES: usize = 256;
+/// Places to find a block by.
+const BLOCK_PLACES: usize = 1024;
+/// No entry.
+const NONE: u16 = u16::MAX;
+
+#[derive(Clone, Copy)]
+struct Entry {
+    /// Of transaction 0 if the entry is free.
+    change: Change,
+    noted: bool,
+    /// The next entry of the transaction.
+    next: u16,
+    /// Entries of the same block, or of another with the same place.
+    older: u16,
+    newer: u16,
+}
+
+impl Entry {
+    fn waits(&self) -> bool {
+        self.change.xid != 0 && !self.noted
+    }
+}
+
+/// The entries of a transaction; free if `xid` is 0.
+#[derive(Clone, Copy, Default)]
+struct OfXid {
+    xid: TransactionId,
+    first: u16,
+    last: u16,
+}
+
+/// See the module's documentation.
+pub(super) struct List {
+    entries: Vec<Entry>,
+    waiting: usize,
+    /// With so many entries they are to be put together again.
+    full: usize,
+    by_xid: [OfXid; PLACES],
+    by_block: [u16; BLOCK_PLACES],
+}
+
+impl Default for List {
+    fn default() -> Self {
+        List {
+            entries: Vec::new(),
+            waiting: 0,
+            full: 0,
+            by_xid: [OfXid::default(); PLACES],
+            by_block: [NONE; BLOCK_PLACES],
+        }
+    }
+}
+
+#[inline]
+fn place_of_block(rel: u32, blkno: BlockNumber) -> usize {
+    (rel.wrapping_mul(31) ^ blkno) as usize % BLOCK_PLACES
+}
+
+impl List {
+    /// Whether there is no entry: then nothing waits, and nothing is linked.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether all room is taken, by what waits and what is free among it.
+    pub(super) fn is_full(&self) -> bool {
+        self.entries.len() >= MOST
+    }
+
+    /// Whether a change of this transaction came and its end did not.
+    pub(super) fn has(&self, xid: TransactionId) -> bool {
+        xid != 0 && self.by_xid[xid as usize % PLACES].xid == xid
+    }
+
+    /// Add a change. False if there is no room for it.
+    #[inline]
+    pub(super) fn push(&mut self, change: Change) -> bool {
+        let taken = self.by_xid[change.xid as usize % PLACES].xid;
+        if taken != change.xid && taken != 0 || change.xid == 0 {
+            return false;
+        }
+        if self.entries.len() >= self.full && !self.make_room() {
+            return false;
+        }
+        self.waiting += 1;
+        self.entries.push(Entry {
+            change,
+            noted: false,
+            next: NONE,
+            older: NONE,
+            newer: NONE,
+        });
+        self.link(self.entries.len() - 1);
+        true
+    }
+
+    /// Link an entry behind all others.
+    #[inline]
+    fn link(&mut self, at: usize) {
+        let index = at as u16;
+        let Some(entry) = self.entries.get_mut(at) else {
+            return;
+        };
+        let change = entry.change;
+        let head = &mut self.by_block[place_of_block(change.rel, change.blkno)];
+        (entry.next, entry.newer) = (NONE, NONE);
+        entry.older = std::mem::replace(head, index);
+        let older = entry.older;
+        if let Some(older) = self.entries.get_mut(usize::from(older)) {
+            older.newer = index;
+        }
+        let own = &mut self.by_xid[change.xid as usize % PLACES];
+        if own.xid == change.xid {
+            let last = std::mem::replace(&mut own.last, index);
+            if let Some(last) = self.entries.get_mut(usize::from(last)) {
+                last.next = index;
+            }
+        } else {
+            *own = OfXid {
+                xid: change.xid,
+                first: index,
+                last: index,
+            };
+        }
+    }
+
+    /// Take an entry out of its block's.
+    #[inline]
+    fn unlink_from_block(&mut self, entry: Entry) {
+        let Change { rel, blkno, .. } = entry.change;
+        match self.entries.get_mut(usize::from(entry.newer)) {
+            Some(newer) => newer.older = entry.older,
+            None => self.by_block[place_of_block(rel, blkno)] = entry.older,
+        }
+        if let Some(older) = self.entries.get_mut(usize::from(entry.older)) {
+            older.newer = entry.newer;
+        }
+    }
+
+    /// Room for one more; false if all of it is taken by what waits, or there
+    /// is no memory.
+    #[inline(never)]
+    fn make_room(&mut self) -> bool {
+        if self.entries.capacity() < MOST && self.entries.try_reserve_exact(MOST).is_err() {
+            return false;
+        }
+        if self.waiting * 2 <= self.entries.len() {
+            self.unlink_all();
+            self.entries.retain(Entry::waits);
+            (0..self.entries.len()).for_each(|at| self.link(at));
+            self.full = FIRST.max(self.waiting * 4).min(MOST);
+        } else {
+            self.full = (self.full * 2).min(MOST);
+        }
+        self.entries.len() < self.full
+    }
+
+    fn unlink_all(&mut self) {
+        for entry in &self.entries {
+            self.by_xid[entry.change.xid as usize % PLACES].xid = 0;
+        }
+        self.by_block = [NONE; BLOCK_PLACES];
+    }
+
+    /// A transaction has ended: its first entry, to begin [`List::settle`]
+    /// with.
+    #[inline]
+    pub(super) fn end(&mut self, xid: TransactionId) -> Option<Settling> {
+        let own = &mut self.by_xid[xid as usize % PLACES];
+        if own.xid != xid || xid == 0 {
+            return None;
+        }
+        own.xid = 0;
+        Some(Settling(own.first))
+    }
+
+    /// The next change that waits of a transaction that has ended.
+    #[inline]
+    pub(super) fn settle(&mut self, settling: &mut Settling) -> Option<Change> {
+        while let Some(entry) = self.entries.get_mut(usize::from(settling.0)) {
+            settling.0 = entry.next;
+            let taken = *entry;
+            entry.change.xid = 0;
+            if taken.waits() {
+                self.waiting -= 1;
+                self.unlink_from_block(taken);
+                return Some(taken.change);
+            }
+        }
+        // What is free at the end is at once used again.
+        while self.entries.pop_if(|entry| entry.change.xid == 0).is_some() {}
+        None
+    }
+
+    /// Entries of the block that wait, from the youngest one.
+    #[inline]
+    fn of_block(&self, rel: u32, blkno: BlockNumber) -> impl Iterator<Item = (u16, &Entry)> {
+        let mut at = match self.waiting {
+            0 => NONE,
+            _ => self.by_block[place_of_block(rel, blkno)],
+        };
+        let chain = std::iter::from_fn(move || {
+            let found = (at, self.entries.get(usize::from(at))?);
+            at = found.1.older;
+            Some(found)
+        });
+        chain.filter(move |(_, entry)| entry.change.blkno == blkno && entry.change.rel == rel)
+    }
+
+    /// Whether one of the block's changes that wait is such a one.
+    #[inline]
+    pub(super) fn any_of(
+        &self,
+        rel: u32,
+        blkno: BlockNumber,
+        such: impl Fn(&Change) -> bool,
+    ) -> bool {
+        self.of_block(rel, blkno)
+            .any(|(_, entry)| such(&entry.change))
+    }
+
+    /// The oldest change of the block that waits, which does no longer.
+    pub(super) fn note_oldest_of(&mut self, rel: u32, blkno: BlockNumber) -> Option<Change> {
+        let (at, &entry) = self.of_block(rel, blkno).last()?;
+        self.note(at, entry);
+        Some(entry.change)
+    }
+
+    fn note(&mut self, at: u16, entry: Entry) {
+        self.unlink_from_block(entry);
+        self.waiting -= 1;
+        if let Some(entry) = self.entries.get_mut(usize::from(at)) {
+            entry.noted = true;
+        }
+    }
+
+    /// No change of the relation waits any longer.
+    pub(super) fn forget(&mut self, rel: u32) {
+        for at in 0..self.entries.len() {
+            if let Some(&entry) = self.entries.get(at)
+                && entry.waits()
+                && entry.change.rel == rel
+            {
+                self.note(at as u16, entry);
+            }
+        }
+    }
+
+    /// Nothing waits any longer: all that did is shown to `see`, in the order
+    /// of the WAL. It may not add anything.
+    pub(super) fn drain(&mut self) -> Drained {
+        self.unlink_all();
+        self.waiting = 0;
+        Drained(std::mem::take(&mut self.entries))
+    }
+
+    /// Keep the memory.
+    pub(super) fn give_back(&mut self, Drained(mut entries): Drained) {
+        entries.clear();
+        self.entries = entries;
+    }
+}
+
+/// How far a transaction that has ended is settled.
+pub(super) struct Settling(u16);
+
+/// All changes that waited.
+pub(super) struct Drained(Vec<Entry>);
+
+impl Drained {
+    /// In the order of the WAL.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Change> {
+        let waited = self.0.iter().filter(|entry| entry.waits());
+        waited.map(|entry| &entry.change)
+    }
+}

@@ -28,6 +28,8 @@ const LONGEST_BREATH: Duration = Duration::from_millis(16);
 const LOOK: Duration = Duration::from_secs(1);
 /// WAL that has not grown for so long is complete enough to be tried.
 const GROWTH: Duration = Duration::from_millis(20);
+/// While there is more to read, what was read is shown so often.
+const SHOW: Duration = Duration::from_millis(5);
 /// Reading less than this behind the limit is "streaming".
 pub(super) const NEAR: u64 = 16 * 1024 * 1024;
 
@@ -57,6 +59,8 @@ pub(super) struct Worker<'a> {
     breath: Duration,
     slot: Slot,
     looked: Instant,
+    /// What was read before was shown then.
+    shown: Instant,
 }
 
 /// Read WAL until asked to stop.
@@ -103,6 +107,7 @@ pub fn run(control: &Control) {
         breath: BREATH,
         slot: Slot::new(control),
         looked: Instant::now(),
+        shown: Instant::now(),
     };
     worker.publish();
     // Before the first record: a worker that dies at it again and again must
@@ -134,10 +139,14 @@ impl Worker<'_> {
         self.waiter.saw_wal();
         let before = self.reader.end();
         let end = self.batch(limit);
+        // Batch after batch would change the same words again.
+        if matches!(end, BatchEnd::Full) && self.shown.elapsed() < SHOW {
+            self.trouble_since = None;
+            return true;
+        }
         // What plugins show of these records they show now, before anybody is
         // told that the records were applied.
-        self.plugins.poll(self.reader.end());
-        self.publish();
+        self.show();
         self.show_state(limit);
         match end {
             // An interrupt may have come before anything was read.
@@ -204,7 +213,14 @@ impl Worker<'_> {
         (guc::plugins(), guc::slot_name()) != before
     }
 
-    /// Show what the last batch did.
+    /// Have all see what was read.
+    fn show(&mut self) {
+        self.plugins.poll(self.reader.end());
+        self.publish();
+        self.shown = Instant::now();
+    }
+
+    /// Show what the last batches did.
     pub(super) fn publish(&mut self) {
         let end = self.reader.end();
         let control = self.control;
@@ -332,6 +348,7 @@ impl Worker<'_> {
     }
 
     fn leave(&mut self) {
+        self.show();
         self.flush_whole();
         self.slot.leave_behind(self.control);
         self.plugins.shut_down(self.reader.end());

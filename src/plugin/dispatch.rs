@@ -17,7 +17,6 @@ use crate::reader::{Direct, Found, NoRecord, Reader, history};
 use core::ffi::c_char;
 use pgrx::prelude::*;
 use std::time::Instant;
-use walker_plugin::WalkerRecordBytes;
 use walker_plugin::wal::{Lsn, raw as wal_raw};
 
 /// Records read before the worker looks after everything else.
@@ -49,21 +48,10 @@ pub struct BatchInput<'a> {
     pub record_context: pg_sys::MemoryContext,
 }
 
-/// The record read last.
-struct LastRecord {
-    lsn: u64,
-    end: u64,
-    crc: u32,
-    rmid: u8,
-    len: u32,
-    /// As it stands in WAL; `None` if the server has read it.
-    found: Option<Found>,
-}
-
 /// Why a batch ended, and the last record of it.
 struct Ended {
     why: RawEnd,
-    last: LastRecord,
+    last: Found,
 }
 
 enum RawEnd {
@@ -89,9 +77,9 @@ pub fn run_batch(
         pg_sys::ffi::pg_guard_ffi_boundary(|| batch(state, direct, end, table, input, stats))
     };
     reader.came_back();
-    if last.lsn != 0 {
-        reader.moved_to(Lsn(last.end));
-        history::remember(Some((last.lsn, last.end, last.crc)));
+    if last.lsn() != 0 {
+        reader.moved_to(Lsn(last.end()));
+        history::remember(Some((last.lsn(), last.end(), last.crc)));
     }
     match why {
         RawEnd::Full => BatchEnd::Full,
@@ -115,14 +103,8 @@ unsafe fn batch(
     // Noted record by record: after a read that gives nothing the reader no
     // longer has the last one. Not through a pointer, so that it can stay in
     // registers: an ERROR that leaves this function needs it no more.
-    let mut last = LastRecord {
-        lsn: 0,
-        end,
-        crc: 0,
-        rmid: 0,
-        len: 0,
-        found: None,
-    };
+    let mut last = Found::none(end);
+    let mut record = last;
     let mut left = BATCH;
     let why = loop {
         // SAFETY: flags that signal handlers set; a volatile read each.
@@ -134,7 +116,7 @@ unsafe fn batch(
         if interrupted != 0 {
             break RawEnd::Interrupted;
         }
-        if last.end >= input.limit.0 {
+        if last.end() >= input.limit.0 {
             break RawEnd::EndOfWal;
         }
         if left == 0 {
@@ -142,12 +124,17 @@ unsafe fn batch(
         }
         left -= 1;
         // SAFETY: the caller's promise.
-        let record = match unsafe { read(state, direct) } {
-            Ok(record) => record,
-            Err(message) => break RawEnd::NoRecord(message),
+        let no_record = unsafe {
+            match direct.next(state, &mut record) {
+                true => None,
+                false => read_by_server(state, direct, &mut record),
+            }
         };
-        current::read_to(record.end);
-        if record.lsn >= input.count_from.0 {
+        if let Some(message) = no_record {
+            break RawEnd::NoRecord(message);
+        }
+        current::read_to(record.end());
+        if record.lsn() >= input.count_from.0 {
             // SAFETY: the record is at hand.
             unsafe { count(state, &record, stats) };
         }
@@ -168,37 +155,17 @@ unsafe fn batch(
     Ended { why, last }
 }
 
-/// The next record, or why there is none: what XLogReadRecord leaves.
+/// The next record as the server reads it, or why there is none: what
+/// XLogReadRecord leaves.
 ///
-/// # Safety
-/// As for `batch`.
-#[inline]
-unsafe fn read(
-    state: *mut pg_sys::XLogReaderState,
-    direct: &mut Direct,
-) -> Result<LastRecord, *const c_char> {
-    // SAFETY: the caller's promise.
-    match unsafe { direct.next(state) } {
-        Some(found) => Ok(LastRecord {
-            lsn: found.lsn,
-            end: found.end,
-            crc: found.header.crc,
-            rmid: found.header.rmid.0,
-            len: found.header.tot_len,
-            found: Some(found),
-        }),
-        // SAFETY: the caller's promise.
-        None => unsafe { read_by_server(state, direct) },
-    }
-}
-
 /// # Safety
 /// As for `batch`.
 #[inline(never)]
 unsafe fn read_by_server(
     state: *mut pg_sys::XLogReaderState,
     direct: &mut Direct,
-) -> Result<LastRecord, *const c_char> {
+    record: &mut Found,
+) -> Option<*const c_char> {
     let mut message: *mut c_char = core::ptr::null_mut();
     #[allow(
         ffi_unwind_calls,
@@ -209,18 +176,11 @@ unsafe fn read_by_server(
     unsafe {
         direct.hand_over(state);
         if raw::XLogReadRecord(state, &mut message).is_null() {
-            return Err(message);
+            return Some(message);
         }
-        let record = &*(*state).record;
-        Ok(LastRecord {
-            lsn: record.lsn,
-            end: record.next_lsn,
-            crc: record.header.xl_crc,
-            rmid: record.header.xl_rmid,
-            len: record.header.xl_tot_len,
-            found: None,
-        })
+        record.by_server((*state).record);
     }
+    None
 }
 
 /// Count a record by its resource manager.
@@ -228,11 +188,11 @@ unsafe fn read_by_server(
 /// # Safety
 /// As for `batch`, with this record at hand.
 #[inline]
-unsafe fn count(state: *mut pg_sys::XLogReaderState, record: &LastRecord, stats: &BatchStats) {
+unsafe fn count(state: *mut pg_sys::XLogReaderState, record: &Found, stats: &BatchStats) {
     // SAFETY: the caller's promise.
     let fpi_bytes = unsafe {
-        match &record.found {
-            Some(found) => wal_raw::image_bytes(found.bytes()),
+        match record.bytes() {
+            Some(bytes) => wal_raw::image_bytes(bytes),
             None => fpi_bytes(&*(*state).record),
         }
     };
@@ -249,7 +209,7 @@ unsafe fn count(state: *mut pg_sys::XLogReaderState, record: &LastRecord, stats:
 unsafe fn deliver(
     state: *mut pg_sys::XLogReaderState,
     direct: &mut Direct,
-    record: &LastRecord,
+    record: &Found,
     calls: &[Call],
     input: &BatchInput<'_>,
     stats: &BatchStats,
@@ -261,11 +221,11 @@ unsafe fn deliver(
         let Some(position) = input.positions.get(call.plugin as usize) else {
             continue;
         };
-        if record.end <= *position {
+        if record.end() <= *position {
             continue;
         }
         let started = timed.then(|| (memory::before(), Instant::now()));
-        current::record(call.plugin, record.lsn, record.rmid);
+        current::record(call.plugin, record.lsn(), record.rmid);
         // SAFETY: the caller's promise.
         let done = unsafe {
             // Only for the callback: the XLogReader allocates its buffers, and
@@ -313,25 +273,20 @@ unsafe fn deliver(
 unsafe fn call_plugin(
     state: *mut pg_sys::XLogReaderState,
     direct: &mut Direct,
-    record: &LastRecord,
+    record: &Found,
     call: &Call,
 ) -> bool {
     // SAFETY: the callback is the plugin's own, guarded against panics; a
     // longjmp from it lands in run_batch. What it left in the per-record
     // context is freed by the caller.
     unsafe {
-        if let Some(found) = &record.found {
-            let in_place = WalkerRecordBytes {
-                lsn: found.lsn,
-                end_lsn: found.end,
-                record: found.record(),
-            };
+        if let Some(in_place) = record.in_place() {
             if let Some(callback) = call.in_place
-                && callback(&in_place)
+                && callback(in_place)
             {
                 return true;
             }
-            if (*state).record.is_null() && !direct.decode(state, found) {
+            if (*state).record.is_null() && !direct.decode(state, record) {
                 return false;
             }
         }

@@ -30,21 +30,20 @@ impl Checksum {
         Checksum(symbol.ok().map(|variable| *variable))
     }
 
-    /// Whether a record has the checksum that it says it has.
+    /// Whether a record has the checksum that its header says it has.
     #[inline]
-    pub(super) fn is_right(self, record: &[u8]) -> bool {
+    pub(super) fn is_right(self, record: &[u8], crc: u32) -> bool {
         match (self.0, record.split_first_chunk::<SIZE_OF_XLOG_RECORD>()) {
             (Some(variable), Some((head, body))) if body.len() < LONG => {
-                let &[.., c0, c1, c2, c3] = head;
                 // SAFETY: see `new`. The routine reads as many bytes as it is
                 // told there are. Of the header the checksum covers what is in
                 // front of it.
                 let computed = unsafe {
                     let routine = *variable;
-                    let crc = routine(!0, body.as_ptr().cast(), body.len());
-                    !routine(crc, head.as_ptr().cast(), CRC_OFFSET)
+                    let sum = routine(!0, body.as_ptr().cast(), body.len());
+                    !routine(sum, head.as_ptr().cast(), CRC_OFFSET)
                 };
-                computed == u32::from_le_bytes([c0, c1, c2, c3])
+                computed == crc
             }
             _ => check_crc(record).is_ok(),
         }

@@ -23,6 +23,7 @@ use super::page_read::page_read;
 use crate::compat::raw;
 use core::ffi::c_char;
 use pgrx::pg_sys;
+use walker_plugin::WalkerRecordBytes;
 use walker_plugin::wal::lsn::{SIZE_OF_XLOG_LONG_PHD, SIZE_OF_XLOG_SHORT_PHD};
 use walker_plugin::wal::raw::{RecordHeader, SIZE_OF_XLOG_RECORD};
 use walker_plugin::wal::{BLCKSZ, RmgrId};
@@ -35,31 +36,83 @@ const HAS_LONG_HEADER: u16 = pg_sys::XLP_LONG_HEADER as u16;
 const IS_OVERWRITE: u16 = pg_sys::XLP_FIRST_IS_OVERWRITE_CONTRECORD as u16;
 const SWITCH: u8 = pg_sys::XLOG_SWITCH as u8;
 
-/// A record that is whole and has the right checksum, and is not decoded.
+/// A record that was read.
+///
+/// Filled in where it lies: a value that is handed on is copied in other pieces
+/// than it was written in, and the processor waits for each of them.
 #[derive(Clone, Copy)]
 pub(crate) struct Found {
-    pub lsn: u64,
-    pub end: u64,
-    pub header: RecordHeader,
-    bytes: *const u8,
+    /// Where it is: all of it, whole and with the right checksum, not decoded.
+    /// NULL if the server has read it.
+    place: WalkerRecordBytes,
+    /// `xl_tot_len`
+    pub len: u32,
+    pub crc: u32,
+    pub rmid: u8,
 }
 
 impl Found {
-    /// All bytes of the record.
+    /// None yet, behind this position.
+    pub(crate) fn none(end: u64) -> Found {
+        Found {
+            place: WalkerRecordBytes {
+                lsn: 0,
+                end_lsn: end,
+                record: core::ptr::null(),
+            },
+            len: 0,
+            crc: 0,
+            rmid: 0,
+        }
+    }
+
+    /// The server has read it.
+    ///
+    /// # Safety
+    /// The record at hand of a reader.
+    pub(crate) unsafe fn by_server(&mut self, record: *const pg_sys::DecodedXLogRecord) {
+        // SAFETY: the caller's promise.
+        let record = unsafe { &*record };
+        *self = Found {
+            place: WalkerRecordBytes {
+                lsn: record.lsn,
+                end_lsn: record.next_lsn,
+                record: core::ptr::null(),
+            },
+            len: record.header.xl_tot_len,
+            crc: record.header.xl_crc,
+            rmid: record.header.xl_rmid,
+        };
+    }
+
+    /// Where it begins.
+    #[inline]
+    pub(crate) fn lsn(&self) -> u64 {
+        self.place.lsn
+    }
+
+    /// Where it ends.
+    #[inline]
+    pub(crate) fn end(&self) -> u64 {
+        self.place.end_lsn
+    }
+
+    /// Where all of it is, unless the server has read it.
+    #[inline]
+    pub(crate) fn in_place(&self) -> Option<&WalkerRecordBytes> {
+        (!self.place.record.is_null()).then_some(&self.place)
+    }
+
+    /// All bytes of the record; `None` if the server has read it.
     ///
     /// # Safety
     /// Before the reader is moved on.
     #[inline]
-    pub(crate) unsafe fn bytes<'a>(&self) -> &'a [u8] {
+    pub(crate) unsafe fn bytes<'a>(&self) -> Option<&'a [u8]> {
+        let place = self.in_place()?;
         // SAFETY: in the window or the buffer, neither of which is written
         // before another record is asked for; `next` has looked at all of it.
-        unsafe { core::slice::from_raw_parts(self.bytes, self.header.tot_len as usize) }
-    }
-
-    /// The record for the server's functions.
-    #[inline]
-    pub(crate) fn record(&self) -> *mut pg_sys::XLogRecord {
-        self.bytes.cast_mut().cast()
+        Some(unsafe { core::slice::from_raw_parts(place.record.cast(), self.len as usize) })
     }
 }
 
@@ -90,14 +143,18 @@ impl Direct {
         }
     }
 
-    /// The next record. `None` if the server is to read it: before it is asked
+    /// The next record. False if the server is to read it: before it is asked
     /// to, [`Direct::hand_over`].
     ///
     /// # Safety
     /// `state` is the reader that this belongs to, between two records. An
     /// ERROR may leave this by longjmp: no frame here has a destructor.
     #[inline]
-    pub(crate) unsafe fn next(&mut self, state: *mut pg_sys::XLogReaderState) -> Option<Found> {
+    pub(crate) unsafe fn next(
+        &mut self,
+        state: *mut pg_sys::XLogReaderState,
+        found: &mut Found,
+    ) -> bool {
         // SAFETY: the caller's promise; the record returned last is released as
         // XLogReadRecord would, the page at hand has `readLen` bytes.
         unsafe {
@@ -107,40 +164,46 @@ impl Direct {
             let page = at - offset as u64;
             let have = (*state).readLen as usize;
             if before == 0 || !is_at_hand(state, page) || have < offset + SIZE_OF_XLOG_RECORD {
-                return None;
+                return false;
             }
             // A page's header was read by whoever came to the page; offset 0
             // would be in front of it.
             if offset < SIZE_OF_XLOG_SHORT_PHD {
-                return None;
+                return false;
             }
             let bytes = (*state).readBuf.add(offset).cast::<u8>().cast_const();
-            let header = RecordHeader::of(bytes.cast::<[u8; SIZE_OF_XLOG_RECORD]>().as_ref()?);
+            let header = RecordHeader::of(&*bytes.cast::<[u8; SIZE_OF_XLOG_RECORD]>());
             if !is_plain(&header, before) {
-                return None;
+                return false;
             }
             let len = header.tot_len as usize;
             let (bytes, end) = if len <= have - offset {
                 (bytes, at + aligned(len))
             } else if len > BLCKSZ - offset && have == BLCKSZ {
-                self.assemble(state, bytes, BLCKSZ - offset, page, len)?
+                match self.assemble(state, bytes, BLCKSZ - offset, page, len) {
+                    Some(assembled) => assembled,
+                    None => return false,
+                }
             } else {
-                return None; // there may be more of the page
+                return false; // there may be more of the page
             };
-            let found = Found {
-                lsn: at,
-                end,
-                header,
-                bytes,
-            };
-            if !self.checksum.is_right(found.bytes()) {
-                return None;
+            if !self
+                .checksum
+                .is_right(core::slice::from_raw_parts(bytes, len), header.crc)
+            {
+                return false;
             }
+            found.place.lsn = at;
+            found.place.end_lsn = end;
+            found.place.record = bytes.cast();
+            found.len = header.tot_len;
+            found.crc = header.crc;
+            found.rmid = header.rmid.0;
             (*state).ReadRecPtr = at;
             (*state).DecodeRecPtr = at;
             (*state).EndRecPtr = end;
             (*state).NextRecPtr = end;
-            Some(found)
+            true
         }
     }
 
@@ -211,12 +274,12 @@ impl Direct {
         // space that DecodeXLogRecordRequiredSpace told for a record of this
         // length, which is aligned, and fills in all but these two members.
         unsafe {
-            let record = found.record();
+            let record = found.place.record.cast_mut();
             (*decoded).oversized = false;
-            if !raw::DecodeXLogRecord(state, decoded, record, found.lsn, &mut message) {
+            if !raw::DecodeXLogRecord(state, decoded, record, found.lsn(), &mut message) {
                 return false;
             }
-            (*decoded).next_lsn = found.end;
+            (*decoded).next_lsn = found.end();
             (*state).record = decoded;
         }
         true

@@ -34,6 +34,7 @@ pub struct NamedRmgr {
 
 /// A record as it stands in WAL: whole, with the right checksum, not decoded.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct WalkerRecordBytes {
     /// Where it begins.
     pub lsn: u64,

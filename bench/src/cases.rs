@@ -53,6 +53,11 @@ const BATCH: u32 = 512;
 /// Applies a stream to a ledger, in batches, as the worker does: a record is
 /// decoded if need be.
 pub fn apply<S: Sink>(ledger: &mut Ledger<S>, stream: &Stream) {
+    apply_and_show(ledger, stream, BATCH);
+}
+
+/// The same, and show what changed after so many records.
+pub fn apply_and_show<S: Sink>(ledger: &mut Ledger<S>, stream: &Stream, batch: u32) {
     let mut restore = |_, _: &mut Page| false;
     let mut decoder = Decoder::new();
     let mut n = 0;
@@ -67,7 +72,7 @@ pub fn apply<S: Sink>(ledger: &mut Ledger<S>, stream: &Stream) {
         };
         applied.expect("a record that can be decoded");
         n += 1;
-        if n % BATCH == 0 {
+        if n % batch == 0 {
             ledger.publish(None);
         }
     }

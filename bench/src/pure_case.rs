@@ -5,6 +5,9 @@
 
 use walker_bench::{cases, cpu, real};
 
+/// A worker that has much to read has it shown after about so many records.
+const BACKLOG: u32 = 1 << 16;
+
 fn main() {
     let Some(name) = std::env::args().nth(1) else {
         for case in cases::all() {
@@ -17,7 +20,7 @@ fn main() {
         let began = cpu::of_thread();
         let n = wal.len();
         measured(Box::new(move || {
-            cases::apply(&mut ledger, &wal);
+            cases::apply_and_show(&mut ledger, &wal, BACKLOG);
             std::mem::forget((ledger, wal));
         }));
         let ns = (cpu::of_thread() - began) * 1e9;

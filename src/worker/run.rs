@@ -29,7 +29,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// WAL that has not grown for so long is complete enough to be tried.
 const GROWTH: Duration = Duration::from_millis(20);
 /// While there is more to read, what was read is shown so often.
-const SHOW: Duration = Duration::from_millis(5);
+const SHOW: Duration = Duration::from_millis(10);
 /// Reading less than this behind the limit is "streaming".
 pub(super) const NEAR: u64 = 16 * 1024 * 1024;
 

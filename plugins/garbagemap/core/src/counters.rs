@@ -151,6 +151,9 @@ pub(crate) enum Why {
     Vacuumed,
 }
 
+/// While old WAL is read, counters of so many relations wait to be shown.
+const MOST_COUNTED: usize = 512;
+
 impl<S: Sink> Ledger<S> {
     /// Count something of a relation.
     #[inline]
@@ -167,6 +170,10 @@ impl<S: Sink> Ledger<S> {
     /// The counters are to be shown. If there is no memory to remember that,
     /// the next event is tried.
     pub(crate) fn show_counters_of(&mut self, idx: u32) {
+        // Rates are reckoned when the caller says what time it is.
+        if self.counted.len() >= MOST_COUNTED && self.time.is_none() {
+            self.show_counters();
+        }
         if self.counted.try_reserve(1).is_ok()
             && let Some(rel) = self.rels.get_mut(idx)
         {
@@ -187,12 +194,18 @@ impl<S: Sink> Ledger<S> {
     }
 
     /// Show what the records until now have changed: a caller does this after
-    /// some hundred of them, and before anybody may believe that they were
-    /// applied. `now` is the time in microseconds of any epoch; `None` while
-    /// old WAL is read, which says nothing of the rates of now.
+    /// some hundred of them or more, and before anybody may believe that they
+    /// were applied. `now` is the time in microseconds of any epoch; `None`
+    /// while old WAL is read, which says nothing of the rates of now.
     pub fn publish(&mut self, now: Option<i64>) {
+        self.time = now;
         self.note_recent();
         self.show_waiting();
+        self.show_counters();
+    }
+
+    /// Show the counters that changed.
+    fn show_counters(&mut self) {
         while let Some(idx) = self.counted.pop() {
             let Some(rel) = self.rels.get_mut(idx) else {
                 continue;
@@ -201,7 +214,7 @@ impl<S: Sink> Ledger<S> {
             counted.waiting = false;
             let sum = (counted.counters.created(), counted.counters.removed());
             let before = std::mem::replace(&mut counted.reckoned, sum);
-            if let Some(now) = now {
+            if let Some(now) = self.time {
                 counted.rates.add(
                     now,
                     sum.0.saturating_sub(before.0),

@@ -72,12 +72,7 @@ impl Horizon {
     fn add(&mut self, xid: TransactionId, n: u32) {
         let place = match xid {
             0 => 0,
-            _ if self.is_young(xid) => {
-                if let Some(bucket) = self.buckets.get_mut(self.used) {
-                    bucket.xid = xid;
-                }
-                self.used
-            }
+            _ if self.is_young(xid) => self.used,
             _ => self.place_for(xid),
         };
         if let Some(bucket) = self.buckets.get_mut(place) {
@@ -86,13 +81,21 @@ impl Horizon {
         }
     }
 
-    /// Whether it is the youngest transaction so far, and its tuples go to the
-    /// youngest bucket: nearly always.
-    fn is_young(&self, xid: TransactionId) -> bool {
-        let youngest = self.buckets.get(self.used);
-        self.used > 0
-            && youngest.is_some_and(|bucket| !precedes(xid, bucket.xid))
-            && xid.wrapping_sub(self.young_from) < YOUNG_SPAN
+    /// Whether its tuples go to the youngest bucket as it is: nearly always, for
+    /// it is the youngest transaction so far, or not much older.
+    #[inline]
+    fn is_young(&mut self, xid: TransactionId) -> bool {
+        let used = self.used;
+        let spanned = xid.wrapping_sub(self.young_from) < YOUNG_SPAN;
+        match self.buckets.get_mut(used) {
+            Some(youngest) if spanned && used > 0 => {
+                if precedes(youngest.xid, xid) {
+                    youngest.xid = xid;
+                }
+                true
+            }
+            _ => false,
+        }
     }
 
     /// The bucket a transaction's tuples go to: never an older one.
@@ -152,6 +155,16 @@ impl Horizon {
                 break;
             }
         }
+        let youngest = self.buckets.get(self.used);
+        if youngest.is_some_and(|bucket| bucket.count == 0) {
+            self.begin_anew_if_empty();
+        }
+    }
+}
+
+impl Horizon {
+    #[inline(never)]
+    fn begin_anew_if_empty(&mut self) {
         let mut behind = self.buckets.iter().take(self.used + 1).skip(1);
         if behind.all(|bucket| bucket.count == 0) {
             self.used = 0;

@@ -108,6 +108,13 @@ impl Normal {
         }
     }
 
+    /// So many items more.
+    pub(crate) fn add(&mut self, b: u8, more: u16) {
+        if let Some(n) = self.get(b) {
+            self.set(b, n.checked_add(more));
+        }
+    }
+
     /// So many items less.
     pub(crate) fn subtract(&mut self, b: u8, less: u16) {
         if let Some(n) = self.get(b) {

@@ -28,7 +28,7 @@ use crate::ledger::{At, Ledger};
 use crate::mem::{Mem, NoMemory};
 use crate::range::{Effect, Range};
 use crate::xact::Outcome;
-use list::List;
+use list::{List, Settling};
 
 /// A transaction's change of a tuple, or of two on one page. An offset of 0 is
 /// none.
@@ -218,22 +218,77 @@ impl<S: Sink> Ledger<S> {
     /// A transaction has ended: make its changes that wait.
     #[inline]
     pub(crate) fn settle_recent(&mut self, xid: TransactionId, outcome: Outcome) {
-        if let Some(mut settling) = self.recent.0.end(xid) {
-            while let Some(change) = self.recent.0.settle(&mut settling) {
-                self.make_change(&change, outcome);
+        let Some(mut settling) = self.recent.0.end(xid) else {
+            return;
+        };
+        while let Some(change) = self.recent.0.settle(&mut settling) {
+            match self.recent.0.goes_on(&settling, &change) {
+                false => self.make_change(&change, outcome),
+                true => self.make_changes(change, &mut settling, outcome),
             }
         }
     }
 
-    /// Make a change of a transaction that has ended, and count it, with one
-    /// look-up of the relation and one of the range.
+    /// Make a change of a transaction that has ended, and count it.
     #[inline]
     fn make_change(&mut self, change: &Change, outcome: Outcome) {
+        let updated = u16::from(change.how != How::Plain);
+        let offsets = (change.inserted, change.deleted);
+        let count = |counters: &mut Counters| change.count(counters);
+        self.make_in_block(change, outcome, updated, count, |range, b, mem| {
+            range.ended(b, offsets, outcome, mem)
+        });
+    }
+
+    /// The same for all that follow one another on a block.
+    #[inline(never)]
+    fn make_changes(&mut self, first: Change, settling: &mut Settling, outcome: Outcome) {
+        let (mut inserted, mut deleted) = (Offsets::default(), Offsets::default());
+        let (mut updated, mut sum, mut counted) = (0, Counters::default(), false);
+        let mut next = Some(first);
+        while let Some(change) = next {
+            counted |= change.count(&mut sum);
+            updated += u16::from(change.how != How::Plain);
+            if change.inserted != 0 {
+                inserted.insert(change.inserted);
+            }
+            // An update of a tuple to itself deletes nothing.
+            if change.deleted != 0 && change.deleted != change.inserted {
+                deleted.insert(change.deleted);
+            }
+            next = match self.recent.0.goes_on(settling, &change) {
+                true => self.recent.0.settle(settling),
+                false => None,
+            };
+        }
+        let count = |counters: &mut Counters| {
+            counters.hot_updates += sum.hot_updates;
+            counters.other_updates += sum.other_updates;
+            counters.visible_lost += sum.visible_lost;
+            counted
+        };
+        self.make_in_block(&first, outcome, updated, count, |range, b, mem| {
+            range.all_ended(b, inserted, deleted, outcome, mem)
+        });
+    }
+
+    /// Make changes of a transaction that has ended, with one look-up of the
+    /// relation and one of the range: `change` is one of them, `updated` of
+    /// those that delete are updates.
+    #[inline(always)]
+    fn make_in_block(
+        &mut self,
+        change: &Change,
+        outcome: Outcome,
+        updated: u16,
+        count: impl FnOnce(&mut Counters) -> bool,
+        make: impl FnOnce(&mut Range, u8, &mut Mem) -> Result<bool, NoMemory>,
+    ) {
         let (rangeno, b) = self.geo.split(change.blkno);
         let Some(rel) = self.rels.get_mut(change.rel) else {
             return;
         };
-        let counted = change.count(&mut rel.counted.counters);
+        let counted = count(&mut rel.counted.counters);
         let range = match rel.ranges.get_mut(rangeno) {
             Some(range) => Some(range),
             None => match rel.make_range(self.geo, change.blkno, false, &mut self.mem) {
@@ -244,14 +299,12 @@ impl<S: Sink> Ledger<S> {
         let (mut delta, mut wait) = (0, false);
         if let Some(range) = range.filter(|range| range.is_known(b)) {
             self.saving.changed(range, change.rel, rangeno);
-            let offsets = (change.inserted, change.deleted);
-            let Ok(contradiction) = range.ended(b, offsets, outcome, &mut self.mem) else {
+            let Ok(contradiction) = make(range, b, &mut self.mem) else {
                 return self.degrade(change.rel);
             };
             self.stats.contradictions += u64::from(contradiction);
             (delta, wait) = range.changed();
         }
-        let updated = u16::from(change.how != How::Plain);
         if delta != 0 {
             rel.garbage_ended(delta, change.xid, outcome, updated);
         }

@@ -103,13 +103,13 @@ pub(crate) fn show<S: Sink>(
     }
 }
 
-/// Ranges that wait to be shown at most. A batch of records changes fewer, but
-/// for the end of a transaction that touched more.
-const MOST_WAITING: usize = 4096;
+/// Ranges that wait to be shown at most: so many that one that changes again
+/// and again is shown once, so few that all are still in the processor's cache.
+const MOST_WAITING: usize = 512;
 
 impl<S: Sink> Ledger<S> {
     /// What a range shows may have changed: it is shown with the others when
-    /// the caller is done with its records, once for all of them.
+    /// the caller is done with its records, or with others that wait.
     #[inline]
     pub(crate) fn show_later(&mut self, idx: u32, rangeno: u32) {
         if self.waiting.len() < self.waiting.capacity() {
@@ -119,10 +119,11 @@ impl<S: Sink> Ledger<S> {
         }
     }
 
-    #[cold]
+    #[inline(never)]
     fn make_room_to_wait(&mut self, idx: u32, rangeno: u32) {
-        if self.waiting.len() >= MOST_WAITING || self.waiting.try_reserve(64).is_err() {
+        if self.waiting.len() >= MOST_WAITING {
             self.show_waiting();
+        } else if self.waiting.try_reserve_exact(MOST_WAITING).is_err() {
             return self.show(idx, rangeno);
         }
         self.waiting.push((idx, rangeno));

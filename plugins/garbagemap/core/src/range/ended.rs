@@ -4,8 +4,9 @@ use walker_wal::{OffsetNumber, TransactionId};
 
 use super::{DEAD, DELETED, Group, INSERTED, Range};
 use crate::MAX_RANGE_BLOCKS;
-use crate::block::{block_of, position};
+use crate::block::{Offsets, block_of, position};
 use crate::mem::{Mem, NoMemory};
+use crate::sets::Both;
 use crate::xact::Outcome;
 
 impl Range {
@@ -46,6 +47,36 @@ impl Range {
             self.garbage.insert(DEAD, position(b, now_dead), mem)?;
         }
         Ok(contradiction)
+    }
+
+    /// The same for many of its changes in the block. Whatever their order was:
+    /// what it inserted it may have deleted then, and not the other way round.
+    pub(crate) fn all_ended(
+        &mut self,
+        b: u8,
+        inserted: Offsets,
+        deleted: Offsets,
+        outcome: Outcome,
+        mem: &mut Mem,
+    ) -> Result<bool, NoMemory> {
+        if !self.pending.is_empty() {
+            self.pending.remove_offsets(b, inserted, mem);
+        }
+        let both = Both {
+            one: inserted,
+            other: inserted,
+        };
+        let was = self.garbage.take(b, both, mem);
+        match was.one.is_empty() {
+            true => self.normal.add(b, inserted.count()),
+            false => self.normal.set(b, None),
+        }
+        let now_dead = match outcome {
+            Outcome::Committed => deleted,
+            Outcome::Aborted | Outcome::Unknown => inserted,
+        };
+        self.garbage.insert_offsets(DEAD, b, now_dead, mem)?;
+        Ok(was != Both::default())
     }
 
     /// A transaction has ended; how many of its deletions were updates. After

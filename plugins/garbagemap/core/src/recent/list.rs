@@ -215,6 +215,15 @@ impl List {
         None
     }
 
+    /// Whether what [`List::settle`] gives next is on the same block as this.
+    #[inline]
+    pub(super) fn goes_on(&self, settling: &Settling, change: &Change) -> bool {
+        let next = self.entries.get(usize::from(settling.0));
+        next.is_some_and(|next| {
+            next.waits() && next.change.blkno == change.blkno && next.change.rel == change.rel
+        })
+    }
+
     /// Entries of the block that wait, from the youngest one.
     #[inline]
     fn of_block(&self, rel: u32, blkno: BlockNumber) -> impl Iterator<Item = (u16, &Entry)> {

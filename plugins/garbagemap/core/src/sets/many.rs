@@ -84,6 +84,8 @@ impl Many {
         let [low, high] = self.blocks;
         let bit = 1 << (b % 64);
         let (own, before) = match b < 64 {
+            // Where there is much, all blocks before have a pair.
+            true if low & (bit - 1) == bit - 1 => (low, u32::from(b)),
             true => (low, (low & (bit - 1)).count_ones()),
             false => (high, low.count_ones() + (high & (bit - 1)).count_ones()),
         };

@@ -143,6 +143,15 @@ impl Offsets {
         })
     }
 
+    /// Without what would be beyond [`MAX_OFFSET`].
+    pub(crate) fn valid(mut self) -> Offsets {
+        const BEYOND: u32 = (Offsets::WORDS * 64) as u32 - MAX_OFFSET as u32;
+        if let Some(last) = self.0.last_mut() {
+            *last &= u64::MAX >> BEYOND;
+        }
+        self
+    }
+
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.iter().all(|&word| word == 0)

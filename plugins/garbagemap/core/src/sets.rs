@@ -189,13 +189,22 @@ impl Sets {
         offsets: Offsets,
         mem: &mut Mem,
     ) -> Result<(), NoMemory> {
-        for off in offsets.iter() {
-            if let Repr::Many(many) = &mut self.0 {
-                return many.insert_offsets(which, b, offsets, mem);
+        let Some(first) = offsets.first() else {
+            return Ok(());
+        };
+        if let Repr::Few(few) = &mut self.0 {
+            if few.has_room_for(offsets.count()) {
+                offsets.iter().for_each(|off| {
+                    few.insert(which, position(b, off));
+                });
+                return Ok(());
             }
-            self.insert(which, position(b, off), mem)?;
+            self.insert_into_many(which, position(b, first), mem)?;
         }
-        Ok(())
+        match &mut self.0 {
+            Repr::Many(many) => many.insert_offsets(which, b, offsets, mem),
+            Repr::Few(_) => Ok(()), // not any more
+        }
     }
 
     /// Have this of a block, and nothing else.
@@ -212,8 +221,11 @@ impl Sets {
 
     /// The blocks of which one of them has something, and what.
     pub(crate) fn by_block(&self, which: Which) -> impl Iterator<Item = (u8, Offsets)> {
-        let blocks = (0..=u8::MAX).take(crate::MAX_RANGE_BLOCKS as usize);
-        let blocks = blocks.map(move |b| match which {
+        let mask = match &self.0 {
+            Repr::Few(few) => few.mask(which),
+            Repr::Many(many) => many.mask(),
+        };
+        let blocks = iter::bits_of(mask).map(move |b| match which {
             Which::One => (b, self.block(b).one),
             Which::Other => (b, self.block(b).other),
         });

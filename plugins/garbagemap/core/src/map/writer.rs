@@ -48,9 +48,11 @@ pub struct MapWriter<'a> {
 }
 
 impl<'a> MapWriter<'a> {
-    /// Format the area, whatever is in it: an empty map of ranges of
-    /// `range_blocks` blocks. `None` if the area is too small, or the range is
-    /// 0 or so wide that its counters would not fit.
+    /// Format the area: an empty map of ranges of `range_blocks` blocks. What
+    /// is in it may be anything if it was ever formatted; else it is all zero,
+    /// as shared memory is when the server starts, but for the words of a
+    /// header that was not finished. `None` if the area is too small,
+    /// or the range is 0 or so wide that its counters would not fit.
     pub fn init(area: &'a [AtomicU64], range_blocks: u32) -> Option<Self> {
         let layout = Layout::of(area.len())?;
         if !(1..=crate::MAX_RANGE_BLOCKS).contains(&range_blocks) {
@@ -58,18 +60,11 @@ impl<'a> MapWriter<'a> {
         }
         let epoch = area[H_EPOCH].load(Relaxed) | 1;
         area[H_EPOCH].store(epoch, Relaxed);
-        // Readers may be in the middle of any entry. Pages need no cleaning:
-        // none is reachable, and each is cleaned before it is linked.
-        for entry in 0..layout.entries {
-            begin(&area[layout.entry_word(entry, E_SEQ)]);
-            area[layout.entry_word(entry, E_FLAGS_REL)].store(0, Relaxed);
-            end(&area[layout.entry_word(entry, E_SEQ)]);
+        // Memory that nobody has written to has no pages of the kernel's yet, and
+        // most of it never will.
+        if area[H_MAGIC].load(Relaxed) != 0 {
+            Self::clean(area, layout);
         }
-        begin(&area[H_DIR_SEQ]);
-        for slot in 0..layout.dir_slots {
-            area[layout.dir_word(slot)].store(0, Relaxed);
-        }
-        end(&area[H_DIR_SEQ]);
         status::store(area, &MapStatus::default());
         area[H_RANGE_BLOCKS].store(u64::from(range_blocks), Relaxed);
         area[H_ENTRIES_TOUCHED].store(0, Relaxed);
@@ -89,6 +84,22 @@ impl<'a> MapWriter<'a> {
         area[H_MAGIC].store(MAGIC, Release);
         area[H_EPOCH].store(epoch.wrapping_add(1), Release);
         Some(writer)
+    }
+
+    /// Empty directory and entries. Readers may be in the middle of any entry.
+    /// Pages need no cleaning: none is reachable then, and each is cleaned
+    /// before it is linked.
+    fn clean(area: &[AtomicU64], layout: Layout) {
+        for entry in 0..layout.entries {
+            begin(&area[layout.entry_word(entry, E_SEQ)]);
+            area[layout.entry_word(entry, E_FLAGS_REL)].store(0, Relaxed);
+            end(&area[layout.entry_word(entry, E_SEQ)]);
+        }
+        begin(&area[H_DIR_SEQ]);
+        for slot in 0..layout.dir_slots {
+            area[layout.dir_word(slot)].store(0, Relaxed);
+        }
+        end(&area[H_DIR_SEQ]);
     }
 
     /// Blocks per range.

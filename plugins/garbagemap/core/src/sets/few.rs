@@ -29,6 +29,12 @@ impl Few {
         (self.one, self.other) == (0, 0)
     }
 
+    /// Whether there is room for so many more.
+    #[inline]
+    pub(super) fn has_room_for(&self, more: u16) -> bool {
+        usize::from(self.one) + usize::from(self.other) + usize::from(more) <= ROOM
+    }
+
     #[inline]
     fn bounds(&self, which: Which) -> (usize, usize) {
         let one = usize::from(self.one);
@@ -50,6 +56,12 @@ impl Few {
             .windows(2)
             .filter(|pair| block_of(pair[0]) != block_of(pair[1]));
         others.count() as u8 + u8::from(!list.is_empty())
+    }
+
+    /// The blocks that one set has something of.
+    pub(super) fn mask(&self, which: Which) -> u128 {
+        let list = self.list(which).iter();
+        list.fold(0, |mask, &pos| mask | 1 << block_of(pos))
     }
 
     pub(super) fn block(&self, b: u8) -> Both {

@@ -3,11 +3,11 @@
 use crate::block::position_of;
 
 /// The numbers of the bits that are set.
-pub(super) fn bits_of(mut mask: u128) -> impl Iterator<Item = u32> {
+pub(super) fn bits_of(mut mask: u128) -> impl Iterator<Item = u8> {
     std::iter::from_fn(move || {
         let bit = mask.trailing_zeros();
         mask &= mask.wrapping_sub(1);
-        (bit < u128::BITS).then_some(bit)
+        (bit < u128::BITS).then_some(bit as u8)
     })
 }
 

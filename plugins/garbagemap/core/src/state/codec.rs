@@ -5,7 +5,7 @@
 //! places of a range's items are numbered without a gap, other than their
 //! positions in memory.
 
-use crate::block::{MAX_OFFSET, block_of, item_of, position_of};
+use crate::block::{MAX_OFFSET, Offsets, block_of, item_of, position_of};
 use crate::mem::{Mem, NoMemory};
 use crate::sets::{Sets, Which};
 
@@ -62,11 +62,38 @@ pub(super) fn encode_set(sets: &Sets, which: Which, out: &mut Vec<u8>) -> Result
     } else {
         out.push(BITMAP);
         out.resize(1 + bitmap_len, 0);
-        for place in places {
-            out[1 + usize::from(place) / 8] |= 1 << (place % 8);
+        let bits = out.get_mut(1..).unwrap_or_default();
+        for (b, offsets) in sets.by_block(which) {
+            for (word, at) in offsets.words().into_iter().zip(places_of(b)) {
+                put_bits(bits, at, word);
+            }
         }
     }
     Ok(())
+}
+
+/// The places of the first items of each word of a block's offsets.
+fn places_of(b: u8) -> impl Iterator<Item = usize> {
+    (usize::from(b) * usize::from(MAX_OFFSET)..).step_by(64)
+}
+
+/// Add 64 bits to a bitmap, as far as it reaches.
+fn put_bits(bitmap: &mut [u8], at: usize, word: u64) {
+    let bytes = (u128::from(word) << (at % 8)).to_le_bytes();
+    let there = bitmap.get_mut(at / 8..).unwrap_or_default();
+    for (to, byte) in there.iter_mut().zip(bytes).take(9) {
+        *to |= byte;
+    }
+}
+
+/// 64 bits of a bitmap; behind its end there are none.
+fn bits_at(bitmap: &[u8], at: usize) -> u64 {
+    let there = bitmap.get(at / 8..).unwrap_or_default();
+    let mut bytes = [0; 16];
+    for (to, byte) in bytes.iter_mut().zip(there).take(9) {
+        *to = *byte;
+    }
+    (u128::from_le_bytes(bytes) >> (at % 8)) as u64
 }
 
 /// Read two sets with places below `limit`. `None` if they are none. Their
@@ -74,19 +101,20 @@ pub(super) fn encode_set(sets: &Sets, which: Which, out: &mut Vec<u8>) -> Result
 pub(super) fn decode_sets(both: [(Which, &[u8]); 2], limit: u16) -> Result<Option<Sets>, NoMemory> {
     let (mut sets, mut mem) = (Sets::default(), Mem::default());
     for (which, bytes) in both {
-        let insert = |place| sets.insert(which, position_at(place), &mut mem);
-        if !decode_set(bytes, limit, insert)? {
+        if !decode_set(&mut sets, which, bytes, limit, &mut mem)? {
             return Ok(None);
         }
     }
     Ok(Some(sets))
 }
 
-/// Read a set, place by place. False if it is not one.
+/// Read one of the sets. False if it is none.
 fn decode_set(
+    sets: &mut Sets,
+    which: Which,
     bytes: &[u8],
     limit: u16,
-    mut insert: impl FnMut(u16) -> Result<(), NoMemory>,
+    mem: &mut Mem,
 ) -> Result<bool, NoMemory> {
     let Some((&tag, mut rest)) = bytes.split_first() else {
         return Ok(true);
@@ -99,24 +127,30 @@ fn decode_set(
                 let Some(place) = place.filter(|&place| place < limit) else {
                     return Ok(false);
                 };
-                insert(place)?;
+                sets.insert(which, position_at(place), mem)?;
                 next = place + 1;
             }
         }
-        BITMAP if rest.len() <= usize::from(limit).div_ceil(8) => {
-            for (at, byte) in (0u16..).zip(rest) {
-                for bit in (0..8).filter(|bit| byte >> bit & 1 != 0) {
-                    let place = at * 8 + bit;
-                    if place >= limit {
-                        return Ok(false);
-                    }
-                    insert(place)?;
+        BITMAP if all_below(rest, limit) => {
+            let blocks = (rest.len() * 8).div_ceil(MAX_OFFSET.into());
+            for b in (0..=u8::MAX).take(blocks) {
+                let mut offsets = Offsets::default();
+                for (word, at) in offsets.words_mut().iter_mut().zip(places_of(b)) {
+                    *word = bits_at(rest, at);
                 }
+                sets.insert_offsets(which, b, offsets.valid(), mem)?;
             }
         }
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+/// Whether all bits of a bitmap are below the limit.
+fn all_below(bitmap: &[u8], limit: u16) -> bool {
+    let last = bitmap.iter().rposition(|&byte| byte != 0);
+    let last = last.and_then(|at| Some(at * 8 + bitmap.get(at)?.ilog2() as usize));
+    bitmap.len() <= usize::from(limit).div_ceil(8) && last.is_none_or(|last| last < limit.into())
 }
 
 /// Write counts as runs to `out`, which is emptied first.

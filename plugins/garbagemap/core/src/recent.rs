@@ -127,7 +127,7 @@ impl<S: Sink> Ledger<S> {
         };
         rel.last_touch = rel.last_touch.max(end_lsn.0);
         // A large transaction's changes would only fill the list.
-        let waits = !rel.scanning && !self.txs.contains(change.xid) && self.recent.0.push(change);
+        let waits = !rel.scanning && !self.txs.is_large(change.xid) && self.recent.0.push(change);
         if !waits {
             self.change_now(&change, end_lsn);
         }
@@ -139,6 +139,7 @@ impl<S: Sink> Ledger<S> {
         self.note_change(change, end_lsn);
         if self.recent.0.is_full() {
             self.note_recent();
+            self.txs.set_large(change.xid);
         }
     }
 

@@ -32,6 +32,8 @@ const NEAR: usize = 256;
 #[derive(Default)]
 struct Place {
     xid: TransactionId,
+    /// See [`Transactions::is_large`].
+    large: bool,
     touches: Touches,
 }
 
@@ -54,6 +56,23 @@ impl Transactions {
         let place = self.near.get(xid as usize % NEAR);
         place.is_some_and(|place| place.xid == xid && xid != 0)
             || !self.far.is_empty() && self.far.contains_key(&xid)
+    }
+
+    /// Whether it pays not to let its changes wait for its end: it was said so,
+    /// or it is not in the table.
+    #[inline]
+    pub(crate) fn is_large(&self, xid: TransactionId) -> bool {
+        let place = self.near.get(xid as usize % NEAR);
+        place.is_some_and(|place| place.large && place.xid == xid)
+            || !self.far.is_empty() && self.far.contains_key(&xid)
+    }
+
+    /// It has so many changes that no more of them should wait.
+    pub(crate) fn set_large(&mut self, xid: TransactionId) {
+        let place = self.near.get_mut(xid as usize % NEAR);
+        if let Some(place) = place.filter(|place| place.xid == xid) {
+            place.large = true;
+        }
     }
 
     pub(crate) fn xids(&self) -> impl Iterator<Item = TransactionId> {
@@ -93,7 +112,13 @@ impl Transactions {
         let mut touches = Touches::default();
         touches.push(touch, mem)?;
         match self.near.get_mut(xid as usize % NEAR) {
-            Some(place) if place.xid == 0 && xid != 0 => *place = Place { xid, touches },
+            Some(place) if place.xid == 0 && xid != 0 => {
+                *place = Place {
+                    xid,
+                    large: false,
+                    touches,
+                };
+            }
             _ => {
                 try_insert(&mut self.far, xid, touches)?;
             }

@@ -48,10 +48,11 @@ pub struct BatchInput<'a> {
     pub record_context: pg_sys::MemoryContext,
 }
 
-/// Why a batch ended, and the last record of it.
+/// Why a batch ended, and the last record of it that all had: where it begins
+/// and ends, and its checksum.
 struct Ended {
     why: RawEnd,
-    last: Found,
+    last: (u64, u64, u32),
 }
 
 enum RawEnd {
@@ -77,9 +78,9 @@ pub fn run_batch(
         pg_sys::ffi::pg_guard_ffi_boundary(|| batch(state, direct, end, table, input, stats))
     };
     reader.came_back();
-    if last.lsn() != 0 {
-        reader.moved_to(Lsn(last.end()));
-        history::remember(Some((last.lsn(), last.end(), last.crc)));
+    if last.0 != 0 {
+        reader.moved_to(Lsn(last.1));
+        history::remember(Some(last));
     }
     match why {
         RawEnd::Full => BatchEnd::Full,
@@ -103,8 +104,11 @@ unsafe fn batch(
     // Noted record by record: after a read that gives nothing the reader no
     // longer has the last one. Not through a pointer, so that it can stay in
     // registers: an ERROR that leaves this function needs it no more.
-    let mut last = Found::none(end);
-    let mut record = last;
+    let mut last = (0, end, 0);
+    let mut record = Found::none(end);
+    // The per-record context is current but where the server reads.
+    // SAFETY: the caller's promise.
+    unsafe { pg_sys::CurrentMemoryContext = input.record_context };
     let mut left = BATCH;
     let why = loop {
         // SAFETY: flags that signal handlers set; a volatile read each.
@@ -116,7 +120,7 @@ unsafe fn batch(
         if interrupted != 0 {
             break RawEnd::Interrupted;
         }
-        if last.end() >= input.limit.0 {
+        if last.1 >= input.limit.0 {
             break RawEnd::EndOfWal;
         }
         if left == 0 {
@@ -147,11 +151,14 @@ unsafe fn batch(
                 break RawEnd::NoRecord(unsafe { (*state).errormsg_buf });
             }
         }
-        last = record;
+        last = (record.lsn(), record.end(), record.crc);
     };
     // SAFETY: the caller's promise: whoever uses the reader next may not find
     // a record in it that the server did not put there.
-    unsafe { direct.hand_over(state) };
+    unsafe {
+        pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
+        direct.hand_over(state);
+    }
     Ended { why, last }
 }
 
@@ -164,7 +171,7 @@ unsafe fn batch(
 unsafe fn read_by_server(
     state: *mut pg_sys::XLogReaderState,
     direct: &mut Direct,
-    record: &mut Found,
+    found: &mut Found,
 ) -> Option<*const c_char> {
     let mut message: *mut c_char = core::ptr::null_mut();
     #[allow(
@@ -175,10 +182,15 @@ unsafe fn read_by_server(
     // next call and is state->record then, or NULL and perhaps a message.
     unsafe {
         direct.hand_over(state);
-        if raw::XLogReadRecord(state, &mut message).is_null() {
+        // It allocates its buffers, and records that are too large for them.
+        let context = pg_sys::CurrentMemoryContext;
+        pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
+        let record = raw::XLogReadRecord(state, &mut message);
+        pg_sys::CurrentMemoryContext = context;
+        if record.is_null() {
             return Some(message);
         }
-        record.by_server((*state).record);
+        found.by_server((*state).record);
     }
     None
 }
@@ -226,18 +238,10 @@ unsafe fn deliver(
         }
         let started = timed.then(|| (memory::before(), Instant::now()));
         current::record(call.plugin, record.lsn(), record.rmid);
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's promise. What the plugin left in the per-record
+        // context goes.
         let done = unsafe {
-            // Only for the callback: the XLogReader allocates its buffers, and
-            // records that are too large for them, in the current context.
-            pg_sys::CurrentMemoryContext = input.record_context;
             let done = call_plugin(state, direct, record, call);
-            // An image that the plugin could not restore (RestoreBlockImage) is
-            // its business; the next read is not to fail for it.
-            if done {
-                (*state).errormsg_deferred = false;
-            }
-            pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
             if !(*input.record_context).isReset {
                 #[allow(ffi_unwind_calls, reason = "frees memory")]
                 raw::MemoryContextReset(input.record_context);
@@ -291,6 +295,9 @@ unsafe fn call_plugin(
             }
         }
         (call.callback)(state);
+        // An image that the plugin could not restore (RestoreBlockImage) is
+        // its business; the next read is not to fail for it.
+        (*state).errormsg_deferred = false;
     }
     true
 }

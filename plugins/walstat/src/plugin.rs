@@ -13,7 +13,8 @@ use std::time::Duration;
 use walker_plugin::state::{
     PATIENCE, SavedState, SealedState, StateError, StateFile, leaving, overtaken,
 };
-use walker_plugin::wal::Lsn;
+use walker_plugin::wal::raw::FlatRecord;
+use walker_plugin::wal::{Lsn, Record};
 use walker_plugin::{
     ErrorReport, MAJOR, Plugin, RmgrSet, Services, SharedArea, WalRecord, services,
 };
@@ -121,10 +122,16 @@ impl Plugin for WalStat {
 
     #[inline]
     fn record(&mut self, record: &WalRecord<'_>) -> Result<(), PluginError> {
-        if let Err(error) = self.ledger.apply(MAJOR, record) {
-            self.complain(record, &error);
-        }
+        self.apply(record);
         Ok(())
+    }
+
+    const IN_PLACE: bool = true;
+
+    #[inline]
+    fn record_in_place(&mut self, record: &FlatRecord<'_>) -> Result<bool, PluginError> {
+        self.apply(record);
+        Ok(true)
     }
 
     fn poll(&mut self, lsn: Lsn) -> Result<(), PluginError> {
@@ -236,11 +243,17 @@ impl WalStat {
         self.file.set_aside();
     }
 
+    #[inline]
+    fn apply(&mut self, record: &impl Record) {
+        if let Err(error) = self.ledger.apply(MAJOR, record) {
+            self.complain(record, &error);
+        }
+    }
+
     /// A record could not be decoded. It is counted, but what it says about
     /// transactions and relations is lost; say so, but not a million times.
     #[cold]
-    fn complain(&mut self, record: &WalRecord<'_>, error: &dyn std::error::Error) {
-        use walker_plugin::wal::Record;
+    fn complain(&mut self, record: &impl Record, error: &dyn std::error::Error) {
         self.complaints = self.complaints.saturating_add(1);
         if self.complaints <= 10 {
             self.warn(&format!(

@@ -39,7 +39,21 @@ impl Ledger<'_> {
         result
     }
 
+    #[inline]
     fn apply_xact<R: Record + ?Sized>(&mut self, major: Major, rec: &R) -> Result<(), WalError> {
+        if let Some(committed) = xact::plain_end(rec) {
+            self.settle(rec.xid(), committed);
+            return Ok(());
+        }
+        self.apply_xact_in_full(major, rec)
+    }
+
+    #[inline(never)]
+    fn apply_xact_in_full<R: Record + ?Sized>(
+        &mut self,
+        major: Major,
+        rec: &R,
+    ) -> Result<(), WalError> {
         let decoded = match xact::decode(major, rec) {
             Ok(decoded) => decoded,
             Err(e) => {

@@ -26,6 +26,28 @@ pub(crate) fn place_of(share: &Share, generations: &[u32]) -> u32 {
     }
 }
 
+/// An entry that was looked up lately, as long as its slot has not changed
+/// hands.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    key: Key,
+    index: u32,
+    generation: u32,
+}
+
+/// So many of them are kept, by [`found_at`].
+const FOUND: usize = 256;
+
+#[inline]
+fn found_at(key: &Key) -> usize {
+    let relation = match key.owner {
+        Owner::Relation(locator) => locator.rel_number ^ locator.db_oid,
+        _ => 0,
+    };
+    let RecordType { rmid, op } = key.record_type;
+    (relation.wrapping_mul(16) ^ u32::from(rmid.0) << 4 ^ u32::from(op >> 4)) as usize % FOUND
+}
+
 /// All counters, and the transactions whose end is awaited.
 #[derive(Debug)]
 pub struct Ledger<'a> {
@@ -34,6 +56,7 @@ pub struct Ledger<'a> {
     pub(crate) owners: FxHashMap<Owner, Entries>,
     /// Counts how often a slot changed hands.
     pub(crate) generations: Vec<u32>,
+    found: [Option<Found>; FOUND],
     free: Vec<u32>,
     max_entries: usize,
     pub(crate) open: Open,
@@ -49,6 +72,7 @@ impl<'a> Ledger<'a> {
             table,
             owners: FxHashMap::default(),
             generations: Vec::new(),
+            found: [None; FOUND],
             free: Vec::new(),
             max_entries,
             open: Open::default(),
@@ -68,11 +92,30 @@ impl<'a> Ledger<'a> {
 
     /// The entry of a key, made if need be and if there is room; else the
     /// entry it overflows into.
+    #[inline]
     pub(crate) fn entry(&mut self, key: Key) -> u32 {
-        if let Some(entries) = self.owners.get(&key.owner)
-            && let Some((_, index)) = entries.iter().find(|(t, _)| *t == key.record_type)
+        if let Some(found) = &self.found[found_at(&key)]
+            && found.key == key
+            && found.generation == self.generation(found.index)
         {
-            return *index;
+            return found.index;
+        }
+        self.far_entry(key)
+    }
+
+    /// The same for one that was not looked up lately.
+    #[inline(never)]
+    fn far_entry(&mut self, key: Key) -> u32 {
+        if let Some(entries) = self.owners.get(&key.owner)
+            && let Some(&(_, index)) = entries.iter().find(|(t, _)| *t == key.record_type)
+        {
+            let generation = self.generation(index);
+            self.found[found_at(&key)] = Some(Found {
+                key,
+                index,
+                generation,
+            });
+            return index;
         }
         self.new_entry(key)
     }

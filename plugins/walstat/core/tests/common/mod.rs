@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
-use walker_wal::raw::{BlockSpec, Decoder, ImageSpec, RecordBuilder};
+use walker_wal::raw::{BlockSpec, Decoder, FlatRecord, ImageSpec, RecordBuilder};
 use walker_wal::{Lsn, Major, Record, RmgrId};
 use walstat_core::{Counters, Key, Ledger, Owner, Table, TableReader, area_bytes};
 
@@ -50,14 +50,17 @@ pub fn of(area: &[AtomicU64], owner: Owner) -> Counters {
     })
 }
 
-/// Counts a record; its length and that of its images.
+/// Counts a record, as it stands if it can be taken so; its length and that of
+/// its images.
 pub fn apply(ledger: &mut Ledger<'_>, record: &RecordBuilder) -> (u64, u64) {
     let bytes = record.build();
+    let (lsn, end_lsn) = (Lsn(0x0100_0028), Lsn(0x0100_0100));
     let mut decoder = Decoder::new();
-    let record = decoder
-        .decode(&bytes, Lsn(0x0100_0028), Lsn(0x0100_0100))
-        .expect("a record");
-    let _ = ledger.apply(V, &record);
+    let record = decoder.decode(&bytes, lsn, end_lsn).expect("a record");
+    let _ = match FlatRecord::new(&bytes, lsn, end_lsn) {
+        Some(flat) => ledger.apply(V, &flat),
+        None => ledger.apply(V, &record),
+    };
     (u64::from(record.total_len()), u64::from(record.fpi_len()))
 }
 

@@ -30,9 +30,12 @@ impl Ended {
         }
         let slot = xid as usize % ENDED_SLOTS;
         self.xids[slot] = xid;
-        if precedes(self.newest, xid) {
-            self.newest = xid;
-        }
+        // Transactions do not end in order: no branch.
+        let newest = self.newest;
+        self.newest = match precedes(newest, xid) {
+            true => xid,
+            false => newest,
+        };
         let word = &mut self.committed[slot / 64];
         *word = *word & !(1 << (slot % 64)) | u64::from(committed) << (slot % 64);
     }

@@ -183,18 +183,16 @@ impl<S: Sink> Ledger<S> {
     /// A record of this transaction was read.
     #[inline]
     pub(crate) fn saw_xid(&mut self, xid: TransactionId) {
-        // Nearly always it is the youngest, or a little older.
-        let younger = xid.wrapping_sub(self.youngest) as i32 > 0;
-        if xid != 0 && (younger || special_xid(self.youngest).is_some()) {
-            self.saw_younger_xid(xid);
-        }
-    }
-
-    #[inline(never)]
-    fn saw_younger_xid(&mut self, xid: TransactionId) {
-        if self.youngest == 0 || precedes(self.youngest, xid) {
-            self.youngest = xid;
-        }
+        // It is the youngest, or a little older; which of both, nobody can
+        // foresee, so there is no branch.
+        let youngest = self.youngest;
+        let younger = xid.wrapping_sub(youngest) as i32 > 0;
+        let normal = special_xid(xid).is_none();
+        let first = special_xid(youngest).is_some();
+        self.youngest = match normal & (younger | first) {
+            true => xid,
+            false => youngest,
+        };
     }
 
     /// The number of dead tuples of a relation changed, by the end of

@@ -68,16 +68,14 @@ impl Change {
     /// Count it, by what it is; whether there was anything to count.
     #[inline]
     fn count(&self, counters: &mut Counters) -> bool {
-        let (hot, other) = match self.how {
-            How::HotUpdated => (1, 0),
-            How::Updated => (0, 1),
-            How::Plain | How::UpdatedAway if self.visible_lost == 0 => return false,
-            How::Plain | How::UpdatedAway => (0, 0),
-        };
+        // Without a branch, for nobody can foresee what comes next.
+        let hot = u64::from(self.how == How::HotUpdated);
+        let other = u64::from(self.how == How::Updated);
+        let lost = u64::from(self.visible_lost);
         counters.hot_updates += hot;
         counters.other_updates += other;
-        counters.visible_lost += u64::from(self.visible_lost);
-        true
+        counters.visible_lost += lost;
+        hot | other | lost != 0
     }
 
     /// Make it in its range, for a transaction that runs on.

@@ -60,19 +60,17 @@ impl Outcome {
 /// `TransactionIdPrecedes`.
 #[inline]
 pub(crate) fn precedes(a: TransactionId, b: TransactionId) -> bool {
-    if a < FIRST_NORMAL_XID || b < FIRST_NORMAL_XID {
-        return a < b;
-    }
-    (a.wrapping_sub(b) as i32) < 0
+    let special = (a < FIRST_NORMAL_XID) | (b < FIRST_NORMAL_XID);
+    special & (a < b) | !special & ((a.wrapping_sub(b) as i32) < 0)
 }
 
 /// The status of the xids that are no transactions.
 #[inline]
 pub(crate) fn special_xid(xid: TransactionId) -> Option<XidStatus> {
     match xid {
+        FIRST_NORMAL_XID.. => None,
         0 => Some(XidStatus::Aborted),
-        1..FIRST_NORMAL_XID => Some(XidStatus::Committed),
-        _ => None,
+        _ => Some(XidStatus::Committed),
     }
 }
 

@@ -39,7 +39,7 @@ struct Entry {
 
 impl Entry {
     fn waits(&self) -> bool {
-        self.change.xid != 0 && !self.noted
+        (self.change.xid != 0) & !self.noted
     }
 }
 
@@ -99,7 +99,8 @@ impl List {
     #[inline]
     pub(super) fn push(&mut self, change: Change) -> bool {
         let taken = self.by_xid[change.xid as usize % PLACES].xid;
-        if taken != change.xid && taken != 0 || change.xid == 0 {
+        let free = (taken == change.xid) | (taken == 0);
+        if !free | (change.xid == 0) {
             return false;
         }
         if self.entries.len() >= self.full && !self.make_room() {

@@ -228,7 +228,7 @@ impl Many {
         };
         let (at, bit) = (absent as usize / 64, absent % 64);
         let has = |words: &[u64]| words.get(at).is_some_and(|word| word >> bit & 1 != 0);
-        if has(one) || has(other) {
+        if has(one) | has(other) {
             return false;
         }
         let Some(item) = item else {

@@ -23,9 +23,12 @@ pub(crate) struct BlockMask {
 impl BlockMask {
     /// The blocks from `first` on, in a range of `blocks`.
     pub(crate) fn from(first: u8, blocks: u8) -> Self {
-        let mut words = [0; MASK_WORDS];
-        (first..blocks).for_each(|b| words[b as usize / 64] |= 1 << (b % 64));
-        BlockMask::of(words)
+        let below = |n: u8, word: u32| match u32::from(n).saturating_sub(word * 64) {
+            n @ 0..64 => (1 << n) - 1,
+            _ => u64::MAX,
+        };
+        let of_word = |word: u32| below(blocks, word) & !below(first, word);
+        BlockMask::of([of_word(0), of_word(1)])
     }
 
     /// From its bits.
@@ -250,6 +253,11 @@ mod tests {
         mask.set(7, false);
         assert_eq!((mask.count(), mask.first_clear()), (31, 7));
         assert_eq!(BlockMask::from(0, 128).first_clear(), 128);
+        for (first, blocks) in [(0, 0), (5, 3), (0, 64), (63, 65), (64, 128), (3, 127)] {
+            let mask = BlockMask::from(first, blocks);
+            let bits = (0..128).filter(|&b| mask.get(b));
+            assert!(bits.eq(first..blocks), "{first} to {blocks}");
+        }
 
         let mut offsets = Offsets::default();
         for off in [1, 64, 65, 291] {

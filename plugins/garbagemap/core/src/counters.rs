@@ -225,8 +225,10 @@ impl<S: Sink> Ledger<S> {
                 for (i, bucket) in rel.horizon.take_changed() {
                     self.sink.publish_bucket(place, i, bucket);
                 }
-                self.sink
-                    .publish_counters(place, &counted.counters, &counted.rates);
+                self.sink.publish_counters(place, &counted.counters);
+                if self.time.is_some() {
+                    self.sink.publish_rates(place, &counted.rates);
+                }
             }
         }
     }

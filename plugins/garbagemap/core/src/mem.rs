@@ -6,7 +6,7 @@
 //! can let go of the coldest relations before the limit.
 
 use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::Hash;
 
 use rustc_hash::FxBuildHasher;
@@ -26,9 +26,6 @@ impl From<std::collections::TryReserveError> for NoMemory {
 /// The map type of the ledger: keys are numbers the server handed out, and a
 /// DoS by collisions would need control over relfilenodes.
 pub(crate) type Map<K, V> = HashMap<K, V, FxBuildHasher>;
-
-/// The same for sets.
-pub(crate) type Set<K> = HashSet<K, FxBuildHasher>;
 
 /// What a heap allocation costs beyond its size, about.
 pub(crate) const MALLOC_OVERHEAD: usize = 16;

@@ -134,8 +134,8 @@ impl<S: Sink> Ledger<S> {
         for (index, bucket) in rel.horizon.buckets().iter().enumerate() {
             self.sink.publish_bucket(place, index, *bucket);
         }
-        self.sink
-            .publish_counters(place, &rel.counted.counters, &rel.counted.rates);
+        self.sink.publish_counters(place, &rel.counted.counters);
+        self.sink.publish_rates(place, &rel.counted.rates);
         // Last: a range that is not shown yet would read as known and empty.
         self.sink.set_known_from(place, rel.known_from);
         rel.unpublished = !all;

@@ -140,8 +140,11 @@ impl Normal {
             return Ok(None);
         }
         let mut normal = Normal::try_new(blocks, mem)?;
-        for (b, n) in raw.enumerate() {
-            normal.set(b as u8, Some(n));
+        for (slot, n) in normal.per_block.iter_mut().zip(raw) {
+            let counted = n <= MAX_OFFSET;
+            *slot = if counted { n } else { UNCOUNTED };
+            normal.sum += if counted { n } else { 0 };
+            normal.uncounted += u8::from(!counted);
         }
         Ok(Some(normal))
     }

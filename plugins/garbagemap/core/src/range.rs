@@ -318,6 +318,9 @@ impl Range {
     /// that are not known.
     pub(crate) fn forget_unknown(&mut self, blocks: u8, mem: &mut Mem) {
         let known = self.known;
+        if known.count() == blocks {
+            return;
+        }
         for b in (0..blocks).filter(|&b| !known.get(b)) {
             self.forget_block(b, mem);
         }

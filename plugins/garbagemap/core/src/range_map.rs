@@ -6,17 +6,20 @@
 //! behind goes to a map beside it until the table reaches it. Invariant: a
 //! range is in the table exactly if its number is below the table's length.
 
+use smallvec::SmallVec;
+
 use crate::mem::{Boxed, Map, NoMemory, try_insert};
 use crate::range::Range;
 
-/// The table has so many places at least.
-const FIRST: usize = 4;
+/// The table has so many places at least, which need no memory elsewhere: most
+/// relations are small.
+const FIRST: usize = 2;
 
 /// See the module's documentation.
 #[derive(Default)]
 #[repr(C)]
 pub(crate) struct RangeMap {
-    near: Vec<Option<Boxed<Range>>>,
+    near: SmallVec<[Option<Boxed<Range>>; FIRST]>,
     /// Ranges in the table.
     used: usize,
     far: Map<u32, Boxed<Range>>,
@@ -29,7 +32,11 @@ impl RangeMap {
 
     /// Bytes on the heap, without the ranges.
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.near.capacity() * size_of::<Option<Boxed<Range>>>()
+        let near = match self.near.spilled() {
+            true => self.near.capacity(),
+            false => 0,
+        };
+        near * size_of::<Option<Boxed<Range>>>()
             + self.far.capacity() * (size_of::<(u32, Boxed<Range>)>() + 1) * 8 / 7
     }
 
@@ -67,7 +74,9 @@ impl RangeMap {
     /// Make the table `len` long at least, and take over what it reaches.
     fn grow(&mut self, len: usize) -> Result<(), NoMemory> {
         let len = len.next_power_of_two().max(FIRST);
-        self.near.try_reserve_exact(len - self.near.len())?;
+        self.near
+            .try_reserve_exact(len - self.near.len())
+            .map_err(|_| NoMemory)?;
         self.near.resize_with(len, || None);
         for (rangeno, range) in self.far.extract_if(|&no, _| (no as usize) < len) {
             self.near[rangeno as usize] = Some(range);

@@ -242,6 +242,7 @@ impl<S: Sink> Ledger<S> {
     /// The same for all that follow one another on a block.
     #[inline(never)]
     fn make_changes(&mut self, first: Change, settling: &mut Settling, outcome: Outcome) {
+        self.touch(first.rel, first.blkno);
         let (mut inserted, mut deleted) = (Offsets::default(), Offsets::default());
         let (mut updated, mut sum, mut counted) = (0, Counters::default(), false);
         let mut next = Some(first);
@@ -269,6 +270,16 @@ impl<S: Sink> Ledger<S> {
         self.make_in_block(&first, outcome, updated, count, |range, b, mem| {
             range.all_ended(b, inserted, deleted, outcome, mem)
         });
+    }
+
+    /// Have the processor fetch what a change of the block looks at, while it
+    /// does something else.
+    #[inline]
+    fn touch(&self, rel: u32, blkno: BlockNumber) {
+        let (rangeno, b) = self.geo.split(blkno);
+        let range = self.rels.get(rel).and_then(|rel| rel.ranges.get(rangeno));
+        let seen = range.map(|range| (range.is_known(b), range.garbage.touch(b)));
+        std::hint::black_box(seen);
     }
 
     /// Make changes of a transaction that has ended, with one look-up of the

@@ -188,7 +188,7 @@ pub(crate) fn range_dropped(range: &Range, mem: &mut Mem) {
     mem.shrank(RANGE_BYTES + range.heap_bytes());
 }
 
-const CACHE_SLOTS: usize = 64;
+const CACHE_SLOTS: usize = 1024;
 
 fn cache_slot(locator: RelFileLocator) -> usize {
     (locator.rel_number ^ locator.db_oid) as usize % CACHE_SLOTS

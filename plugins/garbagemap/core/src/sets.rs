@@ -98,6 +98,15 @@ impl Sets {
         }
     }
 
+    /// Something of what they have of a block, so that it is at hand.
+    #[inline]
+    pub(crate) fn touch(&self, b: u8) -> u64 {
+        match &self.0 {
+            Repr::Few(few) => few.len(Which::One).into(),
+            Repr::Many(many) => many.touch(b),
+        }
+    }
+
     /// Add a position to one of them.
     #[inline]
     pub(crate) fn insert(&mut self, which: Which, pos: u16, mem: &mut Mem) -> Result<(), NoMemory> {

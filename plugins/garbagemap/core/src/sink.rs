@@ -46,13 +46,12 @@ pub trait Sink {
     }
     /// Show what happened to the relation; nothing did to that of a place that
     /// was just opened.
-    fn publish_counters(
-        &mut self,
-        rel: Self::Rel,
-        counters: &crate::Counters,
-        rates: &crate::Rates,
-    ) {
-        let _ = (rel, counters, rates);
+    fn publish_counters(&mut self, rel: Self::Rel, counters: &crate::Counters) {
+        let _ = (rel, counters);
+    }
+    /// Show how fast garbage comes and goes in the relation.
+    fn publish_rates(&mut self, rel: Self::Rel, rates: &crate::Rates) {
+        let _ = (rel, rates);
     }
     /// Forget the relation.
     fn close(&mut self, rel: Self::Rel);

@@ -9,6 +9,18 @@ use crate::{Counters, HORIZON_BUCKETS, HorizonBucket, RangeCounts, Rates, Sink};
 use std::sync::atomic::Ordering::Relaxed;
 use walker_wal::{BlockNumber, RelFileLocator};
 
+impl MapWriter<'_> {
+    /// Store words of a relation's entry.
+    #[inline]
+    fn store<const N: usize>(&mut self, rel: RelHandle, first: usize, words: [u64; N]) {
+        if self.live(rel).is_some() {
+            for (i, word) in words.into_iter().enumerate() {
+                self.field(rel.entry, first + i).store(word, Relaxed);
+            }
+        }
+    }
+}
+
 impl Sink for MapWriter<'_> {
     type Rel = RelHandle;
 
@@ -93,15 +105,12 @@ impl Sink for MapWriter<'_> {
         }
     }
 
-    fn publish_counters(&mut self, rel: RelHandle, counters: &Counters, rates: &Rates) {
-        if self.live(rel).is_none() {
-            return;
-        }
-        let words = counted::words(counters).into_iter();
-        let words = words.chain(counted::rate_words(rates));
-        for (i, word) in words.enumerate() {
-            self.field(rel.entry, E_COUNTERS + i).store(word, Relaxed);
-        }
+    fn publish_counters(&mut self, rel: RelHandle, counters: &Counters) {
+        self.store(rel, E_COUNTERS, counted::words(counters));
+    }
+
+    fn publish_rates(&mut self, rel: RelHandle, rates: &Rates) {
+        self.store(rel, E_RATES, counted::rate_words(rates));
     }
 
     fn truncate(&mut self, rel: RelHandle, first_rangeno: u32) {

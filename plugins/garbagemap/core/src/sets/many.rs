@@ -93,6 +93,12 @@ impl Many {
         if own & bit != 0 { Ok(at) } else { Err(at) }
     }
 
+    #[inline]
+    pub(super) fn touch(&self, b: u8) -> u64 {
+        let (Ok(at) | Err(at)) = self.place(b);
+        self.words.get(at).copied().unwrap_or_default()
+    }
+
     /// The block's bitmaps.
     #[inline]
     fn pair(&self, b: u8) -> (&[u64], &[u64]) {

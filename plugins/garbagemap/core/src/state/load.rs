@@ -7,7 +7,7 @@ use super::{FRAME_BYTES, Item, LoadError, MAGIC, VERSION};
 use crate::block::{BlockMask, MAX_OFFSET};
 use crate::ended::{Ended, Multixacts};
 use crate::ledger::Ledger;
-use crate::mem::{NoMemory, Set};
+use crate::mem::NoMemory;
 use crate::normal::Normal;
 use crate::range::{DEAD, DELETED, Group, INSERTED, ITEM, Range};
 use crate::relation::range_dropped;
@@ -28,8 +28,22 @@ struct Place {
     /// The range that groups belong to.
     rangeno: Option<u32>,
     ended: bool,
-    /// Relations that are complete.
-    kept: Set<u32>,
+    /// By slot: the relation is complete.
+    kept: Vec<bool>,
+}
+
+impl Place {
+    fn keep(&mut self, idx: u32) -> Result<(), NoMemory> {
+        let at = idx as usize;
+        if at >= self.kept.len() {
+            self.kept.try_reserve(at + 1 - self.kept.len())?;
+            self.kept.resize(at + 1, false);
+        }
+        if let Some(kept) = self.kept.get_mut(at) {
+            *kept = true;
+        }
+        Ok(())
+    }
 }
 
 fn corrupt<T>(what: &'static str) -> Result<T, LoadError> {
@@ -135,8 +149,7 @@ impl<S: Sink> Ledger<S> {
                     rel.known_from = known_from;
                     rel.counted.counters = counters;
                     rel.counted.reckoned = (counters.created(), counters.removed());
-                    place.kept.try_reserve(1).map_err(NoMemory::from)?;
-                    place.kept.insert(idx);
+                    place.keep(idx)?;
                     self.show_counters_of(idx);
                 }
             }
@@ -190,9 +203,9 @@ impl<S: Sink> Ledger<S> {
     }
 
     /// All is read: show it. Before, it is not all of one moment.
-    fn show_loaded(&mut self, kept: &Set<u32>) {
+    fn show_loaded(&mut self, kept: &[bool]) {
         for idx in self.rels.indexes() {
-            if !kept.contains(&idx) {
+            if !kept.get(idx as usize).is_some_and(|kept| *kept) {
                 self.drop_slot(idx);
                 continue;
             }

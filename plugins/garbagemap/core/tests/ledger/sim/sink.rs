@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use garbagemap_core::{Counters, RangeCounts, Rates, Sink};
+use garbagemap_core::{Counters, RangeCounts, Sink};
 use walker_wal::{BlockNumber, RelFileLocator};
 
 #[derive(Default, Debug)]
@@ -61,7 +61,7 @@ impl Sink for TestSink {
             .split_off(&first_rangeno);
     }
 
-    fn publish_counters(&mut self, rel: u32, counters: &Counters, _: &Rates) {
+    fn publish_counters(&mut self, rel: u32, counters: &Counters) {
         self.rels.get_mut(&rel).unwrap().counters = *counters;
     }
 

@@ -128,6 +128,12 @@ impl Scans {
         mem.shrank((before - scan.ahead.len()) * ENTRY_BYTES);
     }
 
+    /// Whether no relation is scanned.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_rel.is_empty()
+    }
+
     fn is_done(&self, idx: u32) -> bool {
         self.by_rel
             .get(&idx)

@@ -56,6 +56,8 @@ pub struct Ledger<S: Sink> {
     pub(crate) wal_minimal: bool,
     /// Reused while an image is decoded.
     pub(crate) scratch: BlockState,
+    /// End of the record that is being applied.
+    pub(crate) applied: Lsn,
     /// The youngest transaction of the WAL read so far.
     pub(crate) youngest: TransactionId,
     /// The state that is being written.
@@ -90,6 +92,7 @@ impl<S: Sink> Ledger<S> {
             unpublished: false,
             wal_minimal: false,
             scratch: BlockState::default(),
+            applied: Lsn(0),
             youngest: 0,
             saving: Saving::default(),
             why: Why::Learned,

@@ -2,24 +2,24 @@
 //!
 //! Most transactions are short: by the time their changes would be noted in
 //! the ranges as undecided, their end is the next record or the one after it.
-//! So changes of tuples first go to a short list here, and from there to their
-//! ranges when the transaction ends, already decided, or when somebody is to
-//! see them, as undecided.
+//! So changes of tuples first go to a list here, and from there to their
+//! ranges when the transaction ends, already decided and many of a block at
+//! once, or when somebody is to see them, as undecided.
 //!
 //! What waits for a block comes before anything else that happens to it
 //! ([`Ledger::note_recent_of`]), so that a block sees its changes in the order
 //! of the WAL, with one exception: those of a transaction that ended alone come
-//! when it ends. Nothing can depend on that, for nobody else touches an item
-//! with a change that is undecided, but the transaction's own family, and who
-//! ends together with others has all noted before. For the same reason pruning
-//! and locking need not wait for changes of other items than theirs
-//! ([`Ledger::note_recent_at`]). What makes many blocks
+//! when it ends, before what it had noted there. Nothing can depend on that, for
+//! nobody else touches an item with a change that is undecided, but the
+//! transaction's own family, and who ends together with others has all noted
+//! before. For the same reason pruning and locking need not wait for changes of
+//! other items than theirs ([`Ledger::note_recent_at`]). What makes many blocks
 //! known or unknown, or is asked for by a caller comes after everything
 //! ([`Ledger::note_recent`]).
 
 mod list;
 
-use walker_wal::{BlockNumber, Lsn, OffsetNumber, TransactionId};
+use walker_wal::{BlockNumber, OffsetNumber, TransactionId};
 
 use crate::Sink;
 use crate::block::{Event, Offsets};
@@ -119,49 +119,43 @@ impl<S: Sink> Ledger<S> {
     /// Make a change of a known relation when its transaction ends. If that
     /// cannot wait, it is made now.
     #[inline]
-    pub(crate) fn change_tuple(&mut self, change: Change, end_lsn: Lsn) {
-        let Some(rel) = self.rels.get_mut(change.rel) else {
-            return;
-        };
-        rel.last_touch = rel.last_touch.max(end_lsn.0);
-        // A large transaction's changes would only fill the list.
-        let waits = !rel.scanning && !self.txs.is_large(change.xid) && self.recent.0.push(change);
+    pub(crate) fn change_tuple(&mut self, change: Change) {
+        // A large transaction's changes would only fill the list. Of the relation
+        // nothing is looked at: with many of them it is far away.
+        let scanned =
+            !self.scans.is_empty() && self.rels.get(change.rel).is_none_or(|rel| rel.scanning);
+        let waits = !scanned && !self.txs.is_large(change.xid) && self.recent.0.push(change);
         if !waits {
-            self.change_now(&change, end_lsn);
+            self.change_now(&change);
         }
     }
 
     #[inline(never)]
-    fn change_now(&mut self, change: &Change, end_lsn: Lsn) {
+    fn change_now(&mut self, change: &Change) {
         self.note_recent_in(change.rel, change.blkno);
-        self.note_change(change, end_lsn);
+        self.note_change(change);
         if self.recent.0.is_full() {
             self.note_recent();
             self.txs.set_large(change.xid);
         }
     }
 
-    /// Make a change of a transaction that runs on.
-    fn note_change(&mut self, change: &Change, end_lsn: Lsn) {
+    /// Make a change of a transaction that runs on. Of one that waited, nobody
+    /// scans the relation, and the position is of no use any more.
+    fn note_change(&mut self, change: &Change) {
         let Some(locator) = self.rels.get(change.rel).map(|rel| rel.locator) else {
             return;
         };
         let at = At {
             locator,
             blkno: change.blkno,
-            end_lsn,
+            end_lsn: self.applied,
             sets_page_lsn: true,
         };
         self.change(change.rel, at, change.xid, false, |range, b, mem| {
             change.note(range, b, mem)
         });
         self.count_updates(change);
-    }
-
-    /// The same for one that waited: nobody scans its relation, so its position
-    /// was of use only when it came.
-    fn note_waiting(&mut self, change: &Change) {
-        self.note_change(change, Lsn(0));
     }
 
     /// Note all changes that wait with their ranges, as undecided.
@@ -175,7 +169,7 @@ impl<S: Sink> Ledger<S> {
     #[inline(never)]
     fn note_all(&mut self) {
         let all = self.recent.0.drain();
-        all.iter().for_each(|change| self.note_waiting(change));
+        all.iter().for_each(|change| self.note_change(change));
         self.recent.0.give_back(all);
         self.enforce_limit();
     }
@@ -210,7 +204,7 @@ impl<S: Sink> Ledger<S> {
 
     fn note_recent_in(&mut self, rel: u32, blkno: BlockNumber) {
         while let Some(change) = self.recent.0.note_oldest_of(rel, blkno) {
-            self.note_waiting(&change);
+            self.note_change(&change);
         }
     }
 
@@ -242,7 +236,6 @@ impl<S: Sink> Ledger<S> {
     /// The same for all that follow one another on a block.
     #[inline(never)]
     fn make_changes(&mut self, first: Change, settling: &mut Settling, outcome: Outcome) {
-        self.touch(first.rel, first.blkno);
         let (mut inserted, mut deleted) = (Offsets::default(), Offsets::default());
         let (mut updated, mut sum, mut counted) = (0, Counters::default(), false);
         let mut next = Some(first);
@@ -260,6 +253,9 @@ impl<S: Sink> Ledger<S> {
                 true => self.recent.0.settle(settling),
                 false => None,
             };
+        }
+        if let Some((rel, blkno)) = self.recent.0.next_block(settling) {
+            self.touch(rel, blkno);
         }
         let count = |counters: &mut Counters| {
             counters.hot_updates += sum.hot_updates;
@@ -298,6 +294,7 @@ impl<S: Sink> Ledger<S> {
         let Some(rel) = self.rels.get_mut(change.rel) else {
             return;
         };
+        rel.last_touch = self.applied.0;
         let counted = count(&mut rel.counted.counters);
         let range = match rel.ranges.get_mut(rangeno) {
             Some(range) => Some(range),

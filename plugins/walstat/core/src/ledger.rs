@@ -94,7 +94,7 @@ impl<'a> Ledger<'a> {
     /// entry it overflows into.
     #[inline]
     pub(crate) fn entry(&mut self, key: Key) -> u32 {
-        if let Some(found) = &self.found[found_at(&key)]
+        if let Some(Some(found)) = self.found.get(found_at(&key))
             && found.key == key
             && found.generation == self.generation(found.index)
         {
@@ -110,11 +110,13 @@ impl<'a> Ledger<'a> {
             && let Some(&(_, index)) = entries.iter().find(|(t, _)| *t == key.record_type)
         {
             let generation = self.generation(index);
-            self.found[found_at(&key)] = Some(Found {
-                key,
-                index,
-                generation,
-            });
+            if let Some(place) = self.found.get_mut(found_at(&key)) {
+                *place = Some(Found {
+                    key,
+                    index,
+                    generation,
+                });
+            }
             return index;
         }
         self.new_entry(key)

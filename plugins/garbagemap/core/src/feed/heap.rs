@@ -215,7 +215,7 @@ impl<S: Sink> Ledger<S> {
                     bits => bits.count_ones() as u8,
                 },
             };
-            self.change_tuple(change, rec.end_lsn());
+            self.change_tuple(change);
         }
     }
 

@@ -58,6 +58,7 @@ impl<S: Sink> Ledger<S> {
         oracle: &mut dyn Oracle,
         restore: &mut dyn FnMut(u8, &mut Page) -> bool,
     ) -> Result<(), WalError> {
+        self.applied = rec.end_lsn();
         self.saw_xid(rec.xid());
         let mut server = Server { oracle, restore };
         // In the order of how many there are: a processor foresees the outcome

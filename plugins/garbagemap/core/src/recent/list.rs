@@ -225,6 +225,13 @@ impl List {
         })
     }
 
+    /// The block of the entry that [`List::settle`] looks at next.
+    #[inline]
+    pub(super) fn next_block(&self, settling: &Settling) -> Option<(u32, BlockNumber)> {
+        let next = self.entries.get(usize::from(settling.0))?;
+        Some((next.change.rel, next.change.blkno))
+    }
+
     /// Entries of the block that wait, from the youngest one.
     #[inline]
     fn of_block(&self, rel: u32, blkno: BlockNumber) -> impl Iterator<Item = (u16, &Entry)> {
@@ -307,3 +314,6 @@ impl Drained {
         waited.map(|entry| &entry.change)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -121,8 +121,9 @@ typedef struct WalkerCallbacks
 
 	/*
 	 * Called between records: at every wake-up of the worker, at least once a
-	 * second, and at least every few hundred records, before walker_status and
-	 * walker_wait say that these were applied.
+	 * second; while records are read at least every 10 ms or so, which can be
+	 * many thousands of them; and before walker_status and walker_wait say
+	 * that they were applied.
 	 */
 	WalkerPoll_cb poll_cb;
 

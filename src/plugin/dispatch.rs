@@ -106,7 +106,7 @@ unsafe fn batch(
     // registers: an ERROR that leaves this function needs it no more.
     let mut last = (0, end, 0);
     let mut record = Found::none(end);
-    // The per-record context is current but where the server reads.
+    // The per-record context is current but where WAL is read.
     // SAFETY: the caller's promise.
     unsafe { pg_sys::CurrentMemoryContext = input.record_context };
     let mut left = BATCH;
@@ -147,6 +147,8 @@ unsafe fn batch(
             // SAFETY: the caller's promise, and a record is at hand.
             let delivered = unsafe { deliver(state, direct, &record, calls, input, stats) };
             if !delivered {
+                // Not all plugins had it.
+                current::read_to(last.1);
                 // SAFETY: the reader's own buffer, which says why.
                 break RawEnd::NoRecord(unsafe { (*state).errormsg_buf });
             }
@@ -239,10 +241,13 @@ unsafe fn deliver(
         let started = timed.then(|| (memory::before(), Instant::now()));
         current::record(call.plugin, record.lsn(), record.rmid);
         // SAFETY: the caller's promise. What the plugin left in the per-record
-        // context goes.
+        // context goes, and so do contexts below it, one of which the plugin
+        // may have left current.
         let done = unsafe {
             let done = call_plugin(state, direct, record, call);
-            if !(*input.record_context).isReset {
+            pg_sys::CurrentMemoryContext = input.record_context;
+            let context = &*input.record_context;
+            if !context.isReset || !context.firstchild.is_null() {
                 #[allow(ffi_unwind_calls, reason = "frees memory")]
                 raw::MemoryContextReset(input.record_context);
             }

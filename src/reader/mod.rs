@@ -146,8 +146,10 @@ impl Reader {
         // SAFETY: the guarded binding of XLogReadRecord; a record stays valid
         // until the next read, if the context it is allocated in lives on.
         unsafe {
+            let context = pg_sys::CurrentMemoryContext;
             pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
             let record = pg_sys::XLogReadRecord(state, message_to);
+            pg_sys::CurrentMemoryContext = context;
             self.came_back();
             if record.is_null() {
                 return Err(self.no_record(message));

@@ -140,10 +140,12 @@ impl Worker<'_> {
         let before = self.reader.end();
         let end = self.batch(limit);
         // Batch after batch would change the same words again.
-        if matches!(end, BatchEnd::Full) && self.shown.elapsed() < SHOW {
+        if matches!(end, BatchEnd::Full) && self.shown_lately() {
             self.trouble_since = None;
             return true;
         }
+        // A SIGTERM that came while a plugin was running is a request to us.
+        signals::serve();
         // What plugins show of these records they show now, before anybody is
         // told that the records were applied.
         self.show();
@@ -211,6 +213,17 @@ impl Worker<'_> {
         unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
         // Libraries cannot be unloaded: a new list needs a new process.
         (guc::plugins(), guc::slot_name()) != before
+    }
+
+    /// Whether what was read need not be shown yet.
+    fn shown_lately(&self) -> bool {
+        self.shown.elapsed() < SHOW
+            // A state that is written in parts goes on with each batch,
+            && !services::wants_flush()
+            // plugins are told of a timeline where it begins,
+            && self.reader.timeline() == self.timeline
+            // and who wakes us waits for something.
+            && !signals::woken()
     }
 
     /// Have all see what was read.
@@ -348,7 +361,9 @@ impl Worker<'_> {
     }
 
     fn leave(&mut self) {
-        self.show();
+        if self.control.applied_lsn.load(Relaxed) < self.reader.end().0 {
+            self.show();
+        }
         self.flush_whole();
         self.slot.leave_behind(self.control);
         self.plugins.shut_down(self.reader.end());

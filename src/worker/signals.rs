@@ -62,6 +62,20 @@ pub fn shutdown_requested() -> bool {
     unsafe { (&raw const pg_sys::ShutdownRequestPending).read_volatile() != 0 }
 }
 
+/// Whether somebody set our latch, for whoever did not wait for it; it is reset.
+pub fn woken() -> bool {
+    // SAFETY: our own latch. Whoever resets it looks at everything again that
+    // it may have been set for (storage/ipc/latch.c), which the caller does.
+    unsafe {
+        let latch = pg_sys::MyLatch;
+        let set = (&raw const (*latch).is_set).read_volatile() != 0;
+        if set {
+            pg_sys::ResetLatch(latch);
+        }
+        set
+    }
+}
+
 /// The worker leaves, for whatever reason: plugins write what they have.
 pub fn leave() {
     // SAFETY: a flag of the server.

@@ -81,8 +81,9 @@ pub struct WalkerCallbacks {
     pub gap_cb: Option<unsafe extern "C-unwind" fn(from: u64, to: u64)>,
     /// The WAL from `lsn` on belongs to timeline `tli`.
     pub timeline_cb: Option<unsafe extern "C-unwind" fn(tli: u32, lsn: u64)>,
-    /// Called between records: at every wake-up of the worker and at least
-    /// every few hundred records. `lsn` is the end of the last record.
+    /// Called between records: at every wake-up of the worker, and while records
+    /// are read at least every 10 ms or so, which can be many thousands of them.
+    /// `lsn` is the end of the last record.
     pub poll_cb: Option<unsafe extern "C-unwind" fn(lsn: u64)>,
     /// By registered name, for custom resource managers, whose numbers are a
     /// local choice. NULL, or an array that ends with a NULL name and lives as

@@ -72,8 +72,9 @@ pub trait Plugin: Sized + 'static {
         Ok(())
     }
 
-    /// Called between records, every few hundred of them, before anybody is
-    /// told that they were applied; `lsn` is the end of the last one.
+    /// Called between records, at least every 10 ms or so while they are read,
+    /// before anybody is told that they were applied; `lsn` is the end of the
+    /// last one.
     fn poll(&mut self, lsn: Lsn) -> Result<(), Self::Error> {
         let _ = lsn;
         Ok(())

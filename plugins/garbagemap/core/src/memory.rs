@@ -25,6 +25,8 @@ impl<S: Sink> Ledger<S> {
 
     #[cold]
     fn shrink(&mut self) {
+        // So that no relation that goes has anything that waits.
+        self.note_all();
         // Some way below the limit, so that this is rare.
         let target = self.config.max_memory / 8 * 7;
         let mut order = Vec::new();

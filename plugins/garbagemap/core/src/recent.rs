@@ -65,6 +65,14 @@ impl Change {
         }
     }
 
+    /// 1 if what it deletes is updated.
+    #[inline]
+    fn updated(&self) -> u16 {
+        // An update of a tuple to itself deletes nothing.
+        let deletes = (self.deleted != 0) & (self.deleted != self.inserted);
+        u16::from(deletes & (self.how != How::Plain))
+    }
+
     /// Count it, by what it is; whether there was anything to count.
     #[inline]
     fn count(&self, counters: &mut Counters) -> bool {
@@ -107,6 +115,12 @@ impl Recent {
     /// Whether a change of this transaction waits, which has not ended then.
     pub(crate) fn has(&self, xid: TransactionId) -> bool {
         self.0.has(xid)
+    }
+
+    /// Nothing waits any more, for nobody knows what becomes of it.
+    pub(crate) fn forget_all(&mut self) {
+        let all = self.0.drain();
+        self.0.give_back(all);
     }
 
     /// The relation is gone, and nothing may come to what takes its slot.
@@ -163,15 +177,16 @@ impl<S: Sink> Ledger<S> {
     pub(crate) fn note_recent(&mut self) {
         if !self.recent.is_empty() {
             self.note_all();
+            self.enforce_limit();
         }
     }
 
+    /// The same, whatever memory that takes.
     #[inline(never)]
-    fn note_all(&mut self) {
+    pub(crate) fn note_all(&mut self) {
         let all = self.recent.0.drain();
         all.iter().for_each(|change| self.note_change(change));
         self.recent.0.give_back(all);
-        self.enforce_limit();
     }
 
     /// The same for those of a block.
@@ -203,7 +218,8 @@ impl<S: Sink> Ledger<S> {
     }
 
     fn note_recent_in(&mut self, rel: u32, blkno: BlockNumber) {
-        while let Some(change) = self.recent.0.note_oldest_of(rel, blkno) {
+        let mut noting = self.recent.0.begin_noting(rel, blkno);
+        while let Some(change) = self.recent.0.note_next(&mut noting) {
             self.note_change(&change);
         }
     }
@@ -225,7 +241,7 @@ impl<S: Sink> Ledger<S> {
     /// Make a change of a transaction that has ended, and count it.
     #[inline]
     fn make_change(&mut self, change: &Change, outcome: Outcome) {
-        let updated = u16::from(change.how != How::Plain);
+        let updated = change.updated();
         let offsets = (change.inserted, change.deleted);
         let count = |counters: &mut Counters| change.count(counters);
         self.make_in_block(change, outcome, updated, count, |range, b, mem| {
@@ -241,7 +257,7 @@ impl<S: Sink> Ledger<S> {
         let mut next = Some(first);
         while let Some(change) = next {
             counted |= change.count(&mut sum);
-            updated += u16::from(change.how != How::Plain);
+            updated += change.updated();
             if change.inserted != 0 {
                 inserted.insert(change.inserted);
             }

@@ -216,6 +216,7 @@ impl<S: Sink> Ledger<S> {
 
     /// WAL was not read: everything may be different.
     pub fn mark_all_unknown(&mut self) {
+        self.recent.forget_all();
         for idx in self.rels.indexes() {
             self.drop_slot(idx);
         }

@@ -10,8 +10,9 @@ use crate::sets::Both;
 use crate::xact::Outcome;
 
 impl Range {
-    /// A transaction that had nothing undecided in the block has ended, and
-    /// inserted and deleted these (0 is none). Whether that contradicts the state before.
+    /// A transaction has ended, and inserted and deleted these in the block (0
+    /// is none), which were not undecided. Whether that contradicts the state
+    /// before.
     /// After an error the range is not to be used.
     #[inline]
     pub(crate) fn ended(

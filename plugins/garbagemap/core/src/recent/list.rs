@@ -259,11 +259,28 @@ impl List {
             .any(|(_, entry)| such(&entry.change))
     }
 
-    /// The oldest change of the block that waits, which does no longer.
-    pub(super) fn note_oldest_of(&mut self, rel: u32, blkno: BlockNumber) -> Option<Change> {
-        let (at, &entry) = self.of_block(rel, blkno).last()?;
-        self.note(at, entry);
-        Some(entry.change)
+    /// Before the oldest change of the block that waits: [`List::note_next`]
+    /// goes on from there.
+    pub(super) fn begin_noting(&self, rel: u32, blkno: BlockNumber) -> Noting {
+        let oldest = self.of_block(rel, blkno).last();
+        Noting {
+            rel,
+            blkno,
+            at: oldest.map_or(NONE, |(at, _)| at),
+        }
+    }
+
+    /// The next change of the block that waits, which does no longer.
+    pub(super) fn note_next(&mut self, noting: &mut Noting) -> Option<Change> {
+        loop {
+            let at = noting.at;
+            let &entry = self.entries.get(usize::from(at))?;
+            noting.at = entry.newer;
+            if entry.change.blkno == noting.blkno && entry.change.rel == noting.rel {
+                self.note(at, entry);
+                return Some(entry.change);
+            }
+        }
     }
 
     fn note(&mut self, at: u16, entry: Entry) {
@@ -276,6 +293,9 @@ impl List {
 
     /// No change of the relation waits any longer.
     pub(super) fn forget(&mut self, rel: u32) {
+        if self.waiting == 0 {
+            return;
+        }
         for at in 0..self.entries.len() {
             if let Some(&entry) = self.entries.get(at)
                 && entry.waits()
@@ -303,6 +323,13 @@ impl List {
 
 /// How far a transaction that has ended is settled.
 pub(super) struct Settling(u16);
+
+/// How far a block's changes are noted.
+pub(super) struct Noting {
+    rel: u32,
+    blkno: BlockNumber,
+    at: u16,
+}
 
 /// All changes that waited.
 pub(super) struct Drained(Vec<Entry>);

@@ -1,8 +1,8 @@
 //! The order in which changes that wait for the end of their transaction, and
 //! what else happens to their block, come to it.
 
-use garbagemap_core::Ledger;
-use walker_wal::raw::{ImageSpec, RecordBuilder};
+use garbagemap_core::{Ledger, XidStatus};
+use walker_wal::raw::{BlockSpec, ImageSpec, RecordBuilder};
 use walker_wal::{Lsn, RmgrId};
 
 use crate::limits::rel;
@@ -51,6 +51,15 @@ impl Batch {
         let block = spec(1, 0).data(&[1, 0, 0, 8, 24, 1, 2, 3]);
         let record = RecordBuilder::new(RmgrId::HEAP, 0x40).xid(xid);
         self.apply(record.main_data(&main).block(block));
+    }
+
+    /// From another page of the table to this one.
+    fn update_from(&mut self, xid: u32, (blkno, old): (u32, u8), new: u8) {
+        let main = [0xBC, 2, 0, 0, old, 0, 0, 0, 0, 0, 0, 0, new, 0];
+        let record = RecordBuilder::new(RmgrId::HEAP, 0x20).xid(xid);
+        let to = spec(1, 0).data(&[1, 0, 0, 8, 24, 1]);
+        let from = BlockSpec::new(1, (1663, 5, 1), blkno);
+        self.apply(record.main_data(&main).block(to).block(from));
     }
 
     /// A lock that shows that nobody deletes the tuple.
@@ -170,4 +179,71 @@ fn pruning_passes_what_waits_for_other_items() {
         let block = batch.ledger.block(rel(1), 0).unwrap();
         assert_eq!(block.normal, Some(3));
     }
+}
+
+/// Many changes of a block come to it at once when their transaction ends.
+#[test]
+fn changes_of_a_block_are_made_together() {
+    for (committed, dead, normal) in [(true, vec![1, 2, 3], 4), (false, vec![2, 3, 4], 4)] {
+        let mut batch = Batch::new();
+        batch.insert(700, 2);
+        batch.update(700, 1, 3);
+        batch.delete(700, 2);
+        batch.update(700, 3, 4);
+        batch.end(700, committed, None);
+        assert_eq!(batch.dead(), dead);
+        assert_eq!(batch.ledger.block(rel(1), 0).unwrap().normal, Some(normal));
+        let counters = batch.ledger.sink().get(rel(1)).unwrap().counters;
+        let expected = if committed { (1, 2, 0) } else { (0, 0, 3) };
+        let (by_delete, by_update) = (counters.dead_by_delete, counters.dead_by_update);
+        assert_eq!((by_delete, by_update, counters.dead_by_abort), expected);
+        assert_eq!(counters.hot_updates, 2);
+    }
+}
+
+/// What comes from another page deletes nothing on this one.
+#[test]
+fn half_an_update_is_no_deletion() {
+    let mut batch = Batch::new();
+    batch.apply(hint_image(1, 40, vec![tuple(2, 0, 0x0900)]));
+    batch.update_from(700, (40, 1), 2);
+    batch.delete(700, 1);
+    batch.end(700, true, None);
+    batch.ledger.publish(None);
+    let counters = batch.ledger.sink().get(rel(1)).unwrap().counters;
+    let deaths = (counters.dead_by_delete, counters.dead_by_update);
+    assert_eq!((deaths, counters.other_updates), ((1, 1), 1));
+}
+
+/// What a transaction changed before somebody looked is undecided, what it
+/// changes afterwards waits.
+#[test]
+fn a_transaction_may_wait_with_a_part() {
+    for (committed, dead) in [(true, vec![1, 3]), (false, vec![2, 3, 4])] {
+        let mut batch = Batch::new();
+        batch.insert(700, 2);
+        batch.update(700, 1, 3);
+        batch.ledger.publish(None);
+        assert_eq!(batch.ledger.block(rel(1), 0).unwrap().deleted, [(1, 700)]);
+        batch.update(700, 3, 4);
+        assert_eq!(batch.ledger.block(rel(1), 0).unwrap().deleted, [(1, 700)]);
+        batch.end(700, committed, None);
+        assert_eq!(batch.dead(), dead);
+        assert_eq!(batch.ledger.block(rel(1), 0).unwrap().normal, Some(4));
+    }
+}
+
+/// When WAL is lost nobody knows what became of what waits.
+#[test]
+fn what_waits_is_lost_with_wal() {
+    let mut batch = Batch::new();
+    batch.delete(700, 1);
+    batch.ledger.mark_all_unknown();
+    // The transaction has ended meanwhile; the oracle says that it committed.
+    let image = hint_image(1, 0, vec![tuple(2, 700, 0x0100)]);
+    let told = &mut Told::of(&[(700, XidStatus::Committed)]);
+    read(&mut batch.ledger, image, batch.lsn + 10, told);
+    batch.ledger.publish(None);
+    let block = batch.ledger.block(rel(1), 0).expect("a known block");
+    assert_eq!((block.dead, block.deleted), (vec![1], vec![]));
 }

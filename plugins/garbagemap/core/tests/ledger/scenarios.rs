@@ -21,7 +21,7 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    fn of(list: &[(u32, XidStatus)]) -> Told {
+    pub(crate) fn of(list: &[(u32, XidStatus)]) -> Told {
         Told {
             xids: list.iter().copied().collect(),
             ..Told::default()

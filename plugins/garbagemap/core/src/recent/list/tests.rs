@@ -57,9 +57,12 @@ proptest! {
                     known.remove(&xid);
                 }
                 90..96 => {
-                    let at = model.iter().position(of_block);
-                    let oldest = at.map(|at| number(&model.remove(at)));
-                    prop_assert_eq!(list.note_oldest_of(rel, blkno).map(|c| number(&c)), oldest);
+                    let (mut noting, mut all) = (list.begin_noting(rel, blkno), Vec::new());
+                    while let Some(change) = list.note_next(&mut noting) {
+                        all.push(number(&change));
+                    }
+                    let of_block = model.extract_if(.., |c| of_block(c));
+                    prop_assert_eq!(all, of_block.map(|c| number(&c)).collect::<Vec<_>>());
                 }
                 96..98 => {
                     list.forget(rel);

@@ -185,10 +185,9 @@ unsafe fn read_by_server(
     unsafe {
         direct.hand_over(state);
         // It allocates its buffers, and records that are too large for them.
-        let context = pg_sys::CurrentMemoryContext;
-        pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
+        let context = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
         let record = raw::XLogReadRecord(state, &mut message);
-        pg_sys::CurrentMemoryContext = context;
+        pg_sys::MemoryContextSwitchTo(context);
         if record.is_null() {
             return Some(message);
         }

@@ -355,10 +355,9 @@ unsafe fn enter(state: *mut pg_sys::XLogReaderState, page: u64, want: usize) -> 
         (*state).readLen = 0;
         let (target, buffer) = ((*state).NextRecPtr, (*state).readBuf);
         // What may be allocated for the page is not of the record at hand.
-        let context = pg_sys::CurrentMemoryContext;
-        pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
+        let context = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
         let len = page_read(state, page, want as i32, target, buffer);
-        pg_sys::CurrentMemoryContext = context;
+        pg_sys::MemoryContextSwitchTo(context);
         let have = usize::try_from(len).ok()?;
         if have <= SIZE_OF_XLOG_SHORT_PHD || have < page_head(state).size {
             return None;

@@ -70,12 +70,15 @@ pub fn check_record(id: &RecordId) -> bool {
         lsn: Lsn(id.end_lsn),
         ..limit
     });
-    let found = PgTryBuilder::new(std::panic::AssertUnwindSafe(|| reader.read_one()))
-        .catch_others(|error| match is_shortage(sqlstate_of(&error)) {
-            true => error.rethrow(),
-            false => Err(NoRecord::Invalid("an error".to_owned())),
-        })
-        .execute();
+    let found = PgTryBuilder::new(std::panic::AssertUnwindSafe(|| {
+        // SAFETY: a context for the life of the process.
+        reader.read_next(unsafe { pg_sys::TopMemoryContext })
+    }))
+    .catch_others(|error| match is_shortage(sqlstate_of(&error)) {
+        true => error.rethrow(),
+        false => Err(NoRecord::Invalid("an error".to_owned())),
+    })
+    .execute();
     if let Err(NoRecord::Short(message)) = &found {
         // Nobody knows: then a sound state must not be called a foreign one.
         ereport!(

@@ -139,26 +139,6 @@ impl Reader {
         self.in_read = false;
     }
 
-    /// Read one record and remember it as the last one.
-    pub(crate) fn read_one(&mut self) -> Result<(), NoRecord> {
-        let mut message: *mut c_char = core::ptr::null_mut();
-        let (state, message_to) = (self.raw(), &raw mut message);
-        // SAFETY: the guarded binding of XLogReadRecord; a record stays valid
-        // until the next read, if the context it is allocated in lives on.
-        unsafe {
-            let context = pg_sys::CurrentMemoryContext;
-            pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
-            let record = pg_sys::XLogReadRecord(state, message_to);
-            pg_sys::CurrentMemoryContext = context;
-            self.came_back();
-            if record.is_null() {
-                return Err(self.no_record(message));
-            }
-            self.end = Lsn((*state).EndRecPtr);
-        }
-        Ok(())
-    }
-
     /// Begin, end and checksum of the record read last.
     pub(crate) fn record_id(&self) -> Option<(u64, u64, u32)> {
         // SAFETY: NULL before the first record and after a failed read, else

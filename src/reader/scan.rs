@@ -1,7 +1,8 @@
-//! Reading a stretch of WAL in a session, outside the worker.
+//! Reading a stretch of WAL outside the worker's loop: in a session, or one
+//! record to see whether it is the right one.
 //!
-//! The worker begins where records begin; a session names any position. And a
-//! session's current memory context is not the reader's to change.
+//! The worker begins where records begin; a session names any position. And
+//! the current memory context is not the reader's to change.
 
 use super::{NoRecord, Reader};
 use core::ffi::c_char;

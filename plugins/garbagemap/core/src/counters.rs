@@ -151,9 +151,6 @@ pub(crate) enum Why {
     Vacuumed,
 }
 
-/// While old WAL is read, counters of so many relations wait to be shown.
-const MOST_COUNTED: usize = 512;
-
 impl<S: Sink> Ledger<S> {
     /// Count something of a relation.
     #[inline]
@@ -170,10 +167,6 @@ impl<S: Sink> Ledger<S> {
     /// The counters are to be shown. If there is no memory to remember that,
     /// the next event is tried.
     pub(crate) fn show_counters_of(&mut self, idx: u32) {
-        // Rates are reckoned when the caller says what time it is.
-        if self.counted.len() >= MOST_COUNTED && self.time.is_none() {
-            self.show_counters();
-        }
         if self.counted.try_reserve(1).is_ok()
             && let Some(rel) = self.rels.get_mut(idx)
         {
@@ -198,14 +191,8 @@ impl<S: Sink> Ledger<S> {
     /// were applied. `now` is the time in microseconds of any epoch; `None`
     /// while old WAL is read, which says nothing of the rates of now.
     pub fn publish(&mut self, now: Option<i64>) {
-        self.time = now;
         self.note_recent();
         self.show_waiting();
-        self.show_counters();
-    }
-
-    /// Show the counters that changed.
-    fn show_counters(&mut self) {
         while let Some(idx) = self.counted.pop() {
             let Some(rel) = self.rels.get_mut(idx) else {
                 continue;
@@ -214,7 +201,7 @@ impl<S: Sink> Ledger<S> {
             counted.waiting = false;
             let sum = (counted.counters.created(), counted.counters.removed());
             let before = std::mem::replace(&mut counted.reckoned, sum);
-            if let Some(now) = self.time {
+            if let Some(now) = now {
                 counted.rates.add(
                     now,
                     sum.0.saturating_sub(before.0),
@@ -226,7 +213,7 @@ impl<S: Sink> Ledger<S> {
                     self.sink.publish_bucket(place, i, bucket);
                 }
                 self.sink.publish_counters(place, &counted.counters);
-                if self.time.is_some() {
+                if now.is_some() {
                     self.sink.publish_rates(place, &counted.rates);
                 }
             }

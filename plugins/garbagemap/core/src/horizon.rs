@@ -72,7 +72,14 @@ impl Horizon {
     fn add(&mut self, xid: TransactionId, n: u32) {
         let place = match xid {
             0 => 0,
-            _ if self.is_young(xid) => self.used,
+            _ if self.is_young(xid) => {
+                if let Some(youngest) = self.buckets.get_mut(self.used)
+                    && precedes(youngest.xid, xid)
+                {
+                    youngest.xid = xid;
+                }
+                self.used
+            }
             _ => self.place_for(xid),
         };
         if let Some(bucket) = self.buckets.get_mut(place) {
@@ -84,18 +91,8 @@ impl Horizon {
     /// Whether its tuples go to the youngest bucket as it is: nearly always, for
     /// it is the youngest transaction so far, or not much older.
     #[inline]
-    fn is_young(&mut self, xid: TransactionId) -> bool {
-        let used = self.used;
-        let spanned = xid.wrapping_sub(self.young_from) < YOUNG_SPAN;
-        match self.buckets.get_mut(used) {
-            Some(youngest) if spanned && used > 0 => {
-                if precedes(youngest.xid, xid) {
-                    youngest.xid = xid;
-                }
-                true
-            }
-            _ => false,
-        }
+    fn is_young(&self, xid: TransactionId) -> bool {
+        self.used > 0 && xid.wrapping_sub(self.young_from) < YOUNG_SPAN
     }
 
     /// The bucket a transaction's tuples go to: never an older one.
@@ -160,9 +157,7 @@ impl Horizon {
             self.begin_anew_if_empty();
         }
     }
-}
 
-impl Horizon {
     #[inline(never)]
     fn begin_anew_if_empty(&mut self) {
         let mut behind = self.buckets.iter().take(self.used + 1).skip(1);

@@ -68,8 +68,6 @@ pub struct Ledger<S: Sink> {
     pub(crate) waiting: Vec<(u32, u32)>,
     /// Relations whose counters are to be shown.
     pub(crate) counted: Vec<u32>,
-    /// The time when the caller had things shown last, if it said.
-    pub(crate) time: Option<i64>,
 }
 
 impl<S: Sink> Ledger<S> {
@@ -98,7 +96,6 @@ impl<S: Sink> Ledger<S> {
             why: Why::Learned,
             waiting: Vec::new(),
             counted: Vec::new(),
-            time: None,
         }
     }
 

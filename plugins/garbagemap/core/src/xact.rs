@@ -55,6 +55,16 @@ impl Outcome {
             XidStatus::InProgress => None,
         }
     }
+
+    /// Which of the two is dead by it: what the transaction inserted, or what
+    /// it deleted.
+    #[inline]
+    pub(crate) fn dead<T>(self, inserted: T, deleted: T) -> T {
+        match self {
+            Outcome::Committed => deleted,
+            Outcome::Aborted | Outcome::Unknown => inserted,
+        }
+    }
 }
 
 /// `TransactionIdPrecedes`.

@@ -12,8 +12,7 @@ use crate::xact::Outcome;
 impl Range {
     /// A transaction has ended, and inserted and deleted these in the block (0
     /// is none), which were not undecided. Whether that contradicts the state
-    /// before.
-    /// After an error the range is not to be used.
+    /// before. After an error the range is not to be used.
     #[inline]
     pub(crate) fn ended(
         &mut self,
@@ -22,13 +21,10 @@ impl Range {
         outcome: Outcome,
         mem: &mut Mem,
     ) -> Result<bool, NoMemory> {
+        let now_dead = outcome.dead(inserted, deleted);
         // Nearly always the place of what was inserted was free, and nobody has
         // anything undecided here.
         if inserted != 0 && inserted != deleted && self.pending.is_empty() {
-            let now_dead = match outcome {
-                Outcome::Committed => deleted,
-                Outcome::Aborted | Outcome::Unknown => inserted,
-            };
             let (absent, dead) = (inserted - 1, now_dead.checked_sub(1));
             if self.garbage.exchange(b, absent, dead) {
                 self.normal.increment(b);
@@ -38,10 +34,6 @@ impl Range {
         let contradiction = match inserted {
             0 => false,
             off => self.free(b, position(b, off), mem),
-        };
-        let now_dead = match outcome {
-            Outcome::Committed => deleted,
-            Outcome::Aborted | Outcome::Unknown => inserted,
         };
         // An update of a tuple to itself deletes nothing.
         if now_dead != 0 && (inserted != deleted || outcome != Outcome::Committed) {
@@ -72,10 +64,7 @@ impl Range {
             true => self.normal.add(b, inserted.count()),
             false => self.normal.set(b, None),
         }
-        let now_dead = match outcome {
-            Outcome::Committed => deleted,
-            Outcome::Aborted | Outcome::Unknown => inserted,
-        };
+        let now_dead = outcome.dead(inserted, deleted);
         self.garbage.insert_offsets(DEAD, b, now_dead, mem)?;
         Ok(was != Both::default())
     }
@@ -97,11 +86,7 @@ impl Range {
         let group = pending.take(
             xid,
             |change, mem| {
-                let now_dead = match outcome {
-                    Outcome::Committed => change.deleted(),
-                    _ => change.inserted(),
-                };
-                if let Some(pos) = now_dead
+                if let Some(pos) = outcome.dead(change.inserted(), change.deleted())
                     && let Err(e) = garbage.insert(DEAD, pos, mem)
                 {
                     result = Err(e);
@@ -126,10 +111,7 @@ impl Range {
         mem: &mut Mem,
     ) -> Result<(), NoMemory> {
         mem.shrank(group.sets.heap_bytes());
-        let now_dead = match outcome {
-            Outcome::Committed => DELETED,
-            _ => INSERTED,
-        };
+        let now_dead = outcome.dead(INSERTED, DELETED);
         // Block by block only if there are many to a block.
         if group.sets.len(now_dead) < u16::from(u8::MAX) {
             let mut all = group.sets.iter(now_dead);

@@ -306,15 +306,15 @@ impl List {
         }
     }
 
-    /// Nothing waits any longer: all that did is shown to `see`, in the order
-    /// of the WAL. It may not add anything.
+    /// Nothing waits any longer. Returned is all that did; nothing may be added
+    /// before [`List::give_back`].
     pub(super) fn drain(&mut self) -> Drained {
         self.unlink_all();
         self.waiting = 0;
         Drained(std::mem::take(&mut self.entries))
     }
 
-    /// Keep the memory.
+    /// Keep the memory of what was drained.
     pub(super) fn give_back(&mut self, Drained(mut entries): Drained) {
         entries.clear();
         self.entries = entries;

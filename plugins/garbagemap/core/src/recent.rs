@@ -132,7 +132,7 @@ impl Recent {
 impl<S: Sink> Ledger<S> {
     /// Make a change of a known relation when its transaction ends. If that
     /// cannot wait, it is made now.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn change_tuple(&mut self, change: Change) {
         // A large transaction's changes would only fill the list. Of the relation
         // nothing is looked at: with many of them it is far away.

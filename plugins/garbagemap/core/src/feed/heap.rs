@@ -179,7 +179,7 @@ impl<S: Sink> Ledger<S> {
     }
 
     /// A change on one page, without an image.
-    #[inline]
+    #[inline(always)]
     pub(super) fn apply_plain<R: Record + ?Sized>(&mut self, rec: &R, plain: &PlainChange) {
         let (how, cleared) = match plain.op {
             XLOG_HEAP_INSERT => (How::Plain, XLH_INSERT_ALL_VISIBLE_CLEARED),
@@ -193,7 +193,7 @@ impl<S: Sink> Ledger<S> {
 
     /// A transaction inserted and deleted these tuples of a block (0 is none),
     /// of which there is no image.
-    #[inline]
+    #[inline(always)]
     fn change_one<R: Record + ?Sized>(
         &mut self,
         rec: &R,

@@ -25,7 +25,9 @@ const BLOCK_PLACES: usize = 1024;
 /// No entry.
 const NONE: u16 = u16::MAX;
 
+/// Half a line of the processor's cache, and never in two of them.
 #[derive(Clone, Copy)]
+#[repr(align(32))]
 struct Entry {
     /// Of transaction 0 if the entry is free.
     change: Change,
@@ -96,7 +98,11 @@ impl List {
     }
 
     /// Add a change. False if there is no room for it.
-    #[inline]
+    ///
+    /// Inlined, with [`List::link`], so that the fields come from where they were
+    /// found: a change that was put together in memory is copied in other
+    /// pieces than it was written in, and the processor waits for each of them.
+    #[inline(always)]
     pub(super) fn push(&mut self, change: Change) -> bool {
         let taken = self.by_xid[change.xid as usize % PLACES].xid;
         let free = (taken == change.xid) | (taken == 0);
@@ -107,44 +113,48 @@ impl List {
             return false;
         }
         self.waiting += 1;
+        let at = self.entries.len();
+        let older = self.link(at, change.rel, change.blkno, change.xid);
         self.entries.push(Entry {
             change,
             noted: false,
             next: NONE,
-            older: NONE,
+            older,
             newer: NONE,
         });
-        self.link(self.entries.len() - 1);
         true
     }
 
-    /// Link an entry behind all others.
-    #[inline]
-    fn link(&mut self, at: usize) {
+    /// Link what is to be an entry behind all others: the older one of its
+    /// block.
+    #[inline(always)]
+    fn link(&mut self, at: usize, rel: u32, blkno: BlockNumber, xid: TransactionId) -> u16 {
         let index = at as u16;
-        let Some(entry) = self.entries.get_mut(at) else {
-            return;
-        };
-        let change = entry.change;
-        let head = &mut self.by_block[place_of_block(change.rel, change.blkno)];
-        (entry.next, entry.newer) = (NONE, NONE);
-        entry.older = std::mem::replace(head, index);
-        let older = entry.older;
+        let head = &mut self.by_block[place_of_block(rel, blkno)];
+        let older = std::mem::replace(head, index);
         if let Some(older) = self.entries.get_mut(usize::from(older)) {
             older.newer = index;
         }
-        let own = &mut self.by_xid[change.xid as usize % PLACES];
-        if own.xid == change.xid {
+        let own = &mut self.by_xid[xid as usize % PLACES];
+        if own.xid == xid {
             let last = std::mem::replace(&mut own.last, index);
             if let Some(last) = self.entries.get_mut(usize::from(last)) {
                 last.next = index;
             }
         } else {
-            *own = OfXid {
-                xid: change.xid,
-                first: index,
-                last: index,
-            };
+            (own.xid, own.first, own.last) = (xid, index, index);
+        }
+        older
+    }
+
+    /// Link an entry anew that lost its links.
+    fn relink(&mut self, at: usize) {
+        let Some(&Entry { change, .. }) = self.entries.get(at) else {
+            return;
+        };
+        let older = self.link(at, change.rel, change.blkno, change.xid);
+        if let Some(entry) = self.entries.get_mut(at) {
+            (entry.next, entry.older, entry.newer) = (NONE, older, NONE);
         }
     }
 
@@ -171,7 +181,7 @@ impl List {
         if self.waiting * 2 <= self.entries.len() {
             self.unlink_all();
             self.entries.retain(Entry::waits);
-            (0..self.entries.len()).for_each(|at| self.link(at));
+            (0..self.entries.len()).for_each(|at| self.relink(at));
             self.full = FIRST.max(self.waiting * 4).min(MOST);
         } else {
             self.full = (self.full * 2).min(MOST);

@@ -22,7 +22,7 @@ use walker_plugin::wal::{Lsn, raw as wal_raw};
 /// Records read before the worker looks after everything else.
 const BATCH: u32 = 512;
 /// One in this many records that somebody wants is timed.
-const SAMPLE: u32 = 64;
+const SAMPLE: u32 = 256;
 
 /// Why a batch ended.
 pub enum BatchEnd {

@@ -69,7 +69,7 @@ impl Header {
         put(&self.last.crc.to_le_bytes());
         put(&self.payload_crc.to_le_bytes());
         put(&self.payload_len.to_le_bytes());
-        let crc = crc32c::crc32c(&bytes[..SUMMED]);
+        let crc = crc_fast::crc32_iscsi(&bytes[..SUMMED]);
         bytes[SUMMED..].copy_from_slice(&crc.to_le_bytes());
         bytes
     }
@@ -87,7 +87,7 @@ impl Header {
             return Err(StateError::Damaged("it is not a state file"));
         }
         let crc = u32::from_le_bytes(take::<4>(&mut &bytes[SUMMED..])?);
-        if crc != crc32c::crc32c(&bytes[..SUMMED]) {
+        if crc != crc_fast::crc32_iscsi(&bytes[..SUMMED]) {
             return Err(StateError::Damaged("the checksum of its header is wrong"));
         }
         if u32::from_le_bytes(take(&mut rest)?) != FORMAT {

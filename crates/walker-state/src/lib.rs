@@ -9,6 +9,8 @@
 mod header;
 
 pub use header::{HEADER_LEN, Header, Identity};
+
+use crc_fast::{CrcAlgorithm, Digest};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 /// A record, so that it can be recognized: an LSN alone does not name a place,
@@ -58,6 +60,11 @@ pub fn is_shortage(error: &io::Error) -> bool {
         || error.raw_os_error().is_some_and(|e| SHORTAGES.contains(&e))
 }
 
+/// The beginning of a checksum, CRC-32C.
+fn crc32c() -> Digest {
+    Digest::new(CrcAlgorithm::Crc32Iscsi)
+}
+
 /// Size of the pieces that are read and written.
 const CHUNK: usize = 256 * 1024;
 
@@ -65,7 +72,8 @@ const CHUNK: usize = 256 * 1024;
 /// comes last, so that a file cut short has none.
 pub struct Writer<W> {
     to: W,
-    crc: u32,
+    /// Of what was handed on, and how much that was.
+    crc: Digest,
     len: u64,
     /// Payload not yet handed on.
     pending: Vec<u8>,
@@ -81,7 +89,7 @@ impl<W: Write + Seek> Writer<W> {
         to.write_all(&[0; HEADER_LEN])?;
         Ok(Writer {
             to,
-            crc: 0,
+            crc: crc32c(),
             len: 0,
             pending,
         })
@@ -95,7 +103,7 @@ impl<W: Write + Seek> Writer<W> {
             identity,
             last,
             payload_len: self.len,
-            payload_crc: self.crc,
+            payload_crc: self.crc.finalize() as u32,
         };
         self.to.seek(SeekFrom::Start(0))?;
         self.to.write_all(&header.to_bytes())?;
@@ -106,7 +114,7 @@ impl<W: Write + Seek> Writer<W> {
 impl<W> Writer<W> {
     /// Bytes of payload written so far.
     pub fn written(&self) -> u64 {
-        self.len
+        self.len + self.pending.len() as u64
     }
 }
 
@@ -118,13 +126,13 @@ impl<W: Write> Write for Writer<W> {
         let room = CHUNK - self.pending.len();
         let taken = bytes.get(..room).unwrap_or(bytes);
         self.pending.extend_from_slice(taken);
-        self.crc = crc32c::crc32c_append(self.crc, taken);
-        self.len += taken.len() as u64;
         Ok(taken.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.to.write_all(&self.pending)?;
+        self.crc.update(&self.pending);
+        self.len += self.pending.len() as u64;
         self.pending.clear();
         self.to.flush()
     }
@@ -155,7 +163,7 @@ pub fn check(
     if Some(size) != header.payload_len.checked_add(HEADER_LEN as u64) {
         return Err(StateError::Damaged("its length is wrong"));
     }
-    let mut crc = 0;
+    let mut crc = crc32c();
     let mut len = 0;
     let mut buffer = vec![0; CHUNK];
     loop {
@@ -166,9 +174,9 @@ pub fn check(
             Err(e) => return Err(e.into()),
         };
         len += n as u64;
-        crc = crc32c::crc32c_append(crc, buffer.get(..n).unwrap_or(&[]));
+        crc.update(buffer.get(..n).unwrap_or(&[]));
     }
-    if len != header.payload_len || crc != header.payload_crc {
+    if len != header.payload_len || crc.finalize() as u32 != header.payload_crc {
         return Err(StateError::Damaged("its checksum is wrong"));
     }
     from.seek(SeekFrom::Start(HEADER_LEN as u64))?;

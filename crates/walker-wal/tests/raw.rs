@@ -304,3 +304,38 @@ fn the_end_of_wal_and_damage() {
     };
     assert!(matches!(error.error, WalError::Checksum { .. }), "{error}");
 }
+
+/// The CRC-32C of these bytes, bit by bit.
+#[cfg(target_arch = "x86_64")]
+fn crc32c(bytes: impl Iterator<Item = u8>) -> u32 {
+    !bytes.fold(!0u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            crc >> 1 ^ (crc & 1) * 0x82F6_3B78
+        })
+    })
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn checksums_of_every_length() {
+    if !std::arch::is_x86_feature_detected!("sse4.2") {
+        return;
+    }
+    // SAFETY: the processor has the instruction.
+    let crc_of = |record: &[u8]| unsafe { walker_wal::raw::crc_of_record(record) };
+    let bytes: Vec<u8> = (0..9000u32)
+        .map(|i| (i.wrapping_mul(0x9E37_79B1) >> 21) as u8)
+        .collect();
+    let lengths = (24..700).chain([1023, 1024, 4099, 8192, 9000]);
+    for len in lengths {
+        let mut record = bytes[..len].to_vec();
+        let sum = crc32c(record[24..].iter().chain(&record[..20]).copied());
+        assert_eq!(crc_of(&record), Some(sum), "{len}");
+        record[20..24].copy_from_slice(&sum.to_le_bytes());
+        check_crc(&record).unwrap();
+        let last = if len == 24 { 0 } else { len - 1 };
+        record[last] ^= 1;
+        assert_ne!(crc_of(&record), Some(sum), "{len}");
+    }
+    (0..24).for_each(|len| assert_eq!(crc_of(&bytes[..len]), None));
+}

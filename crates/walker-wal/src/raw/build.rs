@@ -261,7 +261,7 @@ impl RecordBuilder {
         out.extend(h.xid.to_le_bytes());
         out.extend(h.prev.0.to_le_bytes());
         out.extend([h.info, h.rmid.0, 0, 0]);
-        let crc = crc32c::crc32c_append(crc32c::crc32c(&body), &out);
+        let crc = super::crc::crc_of([&body, &out]);
         out.extend(crc.to_le_bytes());
         out.extend(body);
         out

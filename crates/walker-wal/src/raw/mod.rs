@@ -7,11 +7,15 @@
 
 mod build;
 mod consts;
+mod crc;
 mod flat;
 mod reader;
 
 pub use build::{BlockSpec, ImageSpec, RecordBuilder};
 pub use consts::*;
+pub use crc::check_crc;
+#[cfg(target_arch = "x86_64")]
+pub use crc::crc_of_record;
 pub use flat::{FlatRecord, image_bytes};
 pub use reader::{ReadError, WalReader};
 
@@ -130,29 +134,6 @@ fn bad(what: &'static str, value: impl Into<u64>) -> WalError {
     WalError::Invalid {
         what,
         value: value.into(),
-    }
-}
-
-/// `ValidXLogRecord`: whether the checksum in the record is that of its bytes.
-pub fn check_crc(record: &[u8]) -> Result<(), WalError> {
-    let (Some(head), Some(stored), Some(body)) = (
-        record.get(..CRC_OFFSET),
-        record.get(CRC_OFFSET..SIZE_OF_XLOG_RECORD),
-        record.get(SIZE_OF_XLOG_RECORD..),
-    ) else {
-        let have = record.len();
-        return Err(WalError::Truncated {
-            what: "XLogRecord",
-            need: SIZE_OF_XLOG_RECORD,
-            have,
-        });
-    };
-    let computed = crc32c::crc32c_append(crc32c::crc32c(body), head);
-    let stored = Reader::new("xl_crc", stored).u32()?;
-    if stored == computed {
-        Ok(())
-    } else {
-        Err(WalError::Checksum { stored, computed })
     }
 }
 

@@ -301,9 +301,11 @@ impl Many {
         let ones = take(one, gone.one, &mut removed.one);
         let last = ones != 0 && one.iter().all(|&word| word == 0);
         let others = take(other, gone.other, &mut removed.other);
-        self.one_blocks -= u8::from(last);
+        // Both numbers first: they are taken up together with what lies behind
+        // them, for which the processor would have to wait.
         self.one -= ones;
         self.other -= others;
+        self.one_blocks -= u8::from(last);
         removed
     }
 

@@ -5,6 +5,7 @@
 //! undecided event instead of a live tuple.
 
 use walker_wal::heap::{Infomask, TupleHeader};
+use walker_wal::page::Items;
 use walker_wal::{HeapPage, LinePointer, OffsetNumber, TransactionId, WalError};
 
 use crate::Sink;
@@ -126,15 +127,44 @@ impl Facts<'_> {
     }
 }
 
+/// The items of a page, whoever has it.
+pub(crate) trait PageItems: Iterator<Item = Result<(OffsetNumber, Item), WalError>> {
+    /// Pass over the tuples that come next, as long as all see them; how many
+    /// there were.
+    fn pass_live(&mut self) -> u16;
+}
+
+/// Those of an image.
+struct OfImage<'a>(Items<'a>);
+
+impl Iterator for OfImage<'_> {
+    type Item = Result<(OffsetNumber, Item), WalError>;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = self.0.next()?;
+        Some(item.map(|(off, lp)| (off, lp.into())))
+    }
+}
+
+impl PageItems for OfImage<'_> {
+    #[inline]
+    fn pass_live(&mut self) -> u16 {
+        self.0.pass_live()
+    }
+}
+
 /// Fill in `state` from the items of a page.
 pub(crate) fn decode(
     state: &mut BlockState,
-    items: impl Iterator<Item = Result<(OffsetNumber, Item), WalError>>,
+    mut items: impl PageItems,
     facts: &mut Facts<'_>,
 ) -> Result<(), Undecided> {
     state.reset()?;
     let mut normal = 0;
-    for item in items {
+    loop {
+        normal += items.pass_live();
+        let Some(item) = items.next() else { break };
         let (off, item) = item.map_err(Undecided::Malformed)?;
         match item {
             Item::Other => continue,
@@ -153,7 +183,7 @@ pub(crate) fn decode(
                     let (what, value) = ("number of tuples", normal.into());
                     return Err(Undecided::Malformed(WalError::Invalid { what, value }));
                 }
-                // Most tuples of most pages.
+                // Such a one may follow one that is not.
                 if infomask.xmin_committed() && infomask.xmax_invalid() {
                     continue;
                 }
@@ -220,9 +250,7 @@ impl<S: Sink> Ledger<S> {
         expect: Expect,
         oracle: &mut dyn Oracle,
     ) -> Result<(), WalError> {
-        let items = page
-            .items()
-            .map(|item| item.map(|(off, lp)| (off, lp.into())));
+        let items = OfImage(page.items());
         let mut state = std::mem::take(&mut self.scratch);
         let decoded = self.decode_block(&mut state, at, writer, items, oracle);
         let result = match decoded {
@@ -250,7 +278,7 @@ impl<S: Sink> Ledger<S> {
         state: &mut BlockState,
         at: At,
         writer: TransactionId,
-        items: impl Iterator<Item = Result<(OffsetNumber, Item), WalError>>,
+        items: impl PageItems,
         oracle: &mut dyn Oracle,
     ) -> Result<(), Undecided> {
         let (rangeno, b) = self.geo.split(at.blkno);

@@ -310,7 +310,7 @@ fn the_end_of_wal_and_damage() {
 fn crc32c(bytes: impl Iterator<Item = u8>) -> u32 {
     !bytes.fold(!0u32, |crc, byte| {
         (0..8).fold(crc ^ u32::from(byte), |crc, _| {
-            crc >> 1 ^ (crc & 1) * 0x82F6_3B78
+            (crc >> 1) ^ ((crc & 1) * 0x82F6_3B78)
         })
     })
 }

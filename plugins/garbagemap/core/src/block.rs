@@ -194,6 +194,17 @@ impl Offsets {
     }
 }
 
+/// What pruning did to the items of a block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pruned {
+    /// Those that hold no tuple any more: what was pruned.
+    pub gone: Offsets,
+    /// Those of them that now are `LP_DEAD`,
+    pub nowdead: Offsets,
+    /// and those that now are `LP_UNUSED`; the others redirect.
+    pub nowunused: Offsets,
+}
+
 /// What a running transaction may do to a tuple's dead-ness.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Event {

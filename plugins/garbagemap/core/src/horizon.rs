@@ -73,10 +73,12 @@ impl Horizon {
         let place = match xid {
             0 => 0,
             _ if self.is_young(xid) => {
-                if let Some(youngest) = self.buckets.get_mut(self.used)
-                    && precedes(youngest.xid, xid)
+                // Both are of the few transactions from the first one on.
+                let place = |xid: TransactionId| xid.wrapping_sub(self.young_from);
+                if let Some(youngest) = self.buckets.get(self.used)
+                    && place(youngest.xid) < place(xid)
                 {
-                    youngest.xid = xid;
+                    self.buckets[self.used].xid = xid;
                 }
                 self.used
             }

@@ -6,7 +6,7 @@
 use walker_wal::{OffsetNumber, TransactionId};
 
 use crate::Sink;
-use crate::block::{Event, Offsets};
+use crate::block::{Event, Offsets, Pruned};
 use crate::counters::Why;
 use crate::ledger::{At, Ledger};
 use crate::range::Effect;
@@ -71,10 +71,13 @@ impl<S: Sink> Ledger<S> {
 
     /// A tuple was locked, and its xmax now names lockers only.
     pub(crate) fn lock_only(&mut self, at: At, off: OffsetNumber) {
+        let Some(rel) = self.rels.find(at.locator) else {
+            return;
+        };
         let mut item = Offsets::default();
         item.insert(off);
-        self.note_recent_at(at, item);
-        self.delta(at, 0, |range, b, mem| {
+        self.note_recent_at(rel, at.blkno, item);
+        self.change(rel, at, 0, false, |range, b, mem| {
             range.clear_deleters(b, off, mem);
             Ok(Effect::default())
         });
@@ -95,17 +98,14 @@ impl<S: Sink> Ledger<S> {
         })
     }
 
-    /// The page was pruned: items are now redirects, `LP_DEAD`, `LP_UNUSED`.
-    pub(crate) fn prune(
-        &mut self,
-        at: At,
-        redirected: Offsets,
-        nowdead: Offsets,
-        nowunused: Offsets,
-    ) {
-        self.note_recent_at(at, redirected.or(nowdead).or(nowunused));
-        self.delta(at, 0, |range, b, mem| {
-            range.prune(b, redirected, nowdead, nowunused, mem)?;
+    /// The page was pruned.
+    pub(crate) fn prune(&mut self, at: At, pruned: &Pruned) {
+        let Some(rel) = self.rels.find(at.locator) else {
+            return;
+        };
+        self.note_recent_at(rel, at.blkno, pruned.gone);
+        self.change(rel, at, 0, false, |range, b, mem| {
+            range.prune(b, pruned, mem)?;
             Ok(Effect::default())
         });
     }

@@ -11,7 +11,7 @@ mod pending;
 use walker_wal::{OffsetNumber, TransactionId};
 
 use crate::RangeCounts;
-use crate::block::{BlockMask, BlockState, Event, Offsets, position};
+use crate::block::{BlockMask, BlockState, Event, Pruned, position};
 use crate::mem::{Mem, NoMemory};
 use crate::normal::Normal;
 use crate::sets::{Both, Sets, Which};
@@ -251,23 +251,16 @@ impl Range {
         }
     }
 
-    /// Items became redirects, `LP_DEAD`, `LP_UNUSED`.
+    /// The block was pruned.
     ///
     /// Only dead tuples are pruned, so an item was `LP_NORMAL` exactly if it
     /// counts as dead, or as undecided where a transaction ended without a
     /// record of it.
     #[inline]
-    pub(crate) fn prune(
-        &mut self,
-        b: u8,
-        redirected: Offsets,
-        nowdead: Offsets,
-        nowunused: Offsets,
-        mem: &mut Mem,
-    ) -> Result<(), NoMemory> {
+    pub(crate) fn prune(&mut self, b: u8, pruned: &Pruned, mem: &mut Mem) -> Result<(), NoMemory> {
         let gone = Both {
-            one: redirected.or(nowdead).or(nowunused),
-            other: nowunused,
+            one: pruned.gone,
+            other: pruned.nowunused,
         };
         let mut tuples = self.garbage.take(b, gone, mem).one;
         if !self.pending.is_empty() {
@@ -276,9 +269,9 @@ impl Range {
         if !tuples.is_empty() {
             self.normal.subtract(b, tuples.count());
         }
-        match nowdead.is_empty() {
+        match pruned.nowdead.is_empty() {
             true => Ok(()),
-            false => self.garbage.insert_offsets(ITEM, b, nowdead, mem),
+            false => self.garbage.insert_offsets(ITEM, b, pruned.nowdead, mem),
         }
     }
 

@@ -152,6 +152,7 @@ impl<S: Sink> Ledger<S> {
             self.note_recent();
             self.txs.set_large(change.xid);
         }
+        self.enforce_limit();
     }
 
     /// Make a change of a transaction that runs on. Of one that waited, nobody
@@ -203,17 +204,14 @@ impl<S: Sink> Ledger<S> {
     /// The same, if any of them concerns these items. All of the block, for a
     /// change of one of these items may rest on one of another.
     #[inline]
-    pub(crate) fn note_recent_at(&mut self, at: At, items: Offsets) {
+    pub(crate) fn note_recent_at(&mut self, rel: u32, blkno: BlockNumber, items: Offsets) {
         if self.recent.is_empty() {
             return;
         }
-        let Some(rel) = self.rels.find(at.locator) else {
-            return;
-        };
         let has = |off: OffsetNumber| off != 0 && items.contains(off);
         let concerned = |change: &Change| has(change.inserted) || has(change.deleted);
-        if self.recent.0.any_of(rel, at.blkno, concerned) {
-            self.note_recent_in(rel, at.blkno);
+        if self.recent.0.any_of(rel, blkno, concerned) {
+            self.note_recent_in(rel, blkno);
         }
     }
 

@@ -109,7 +109,7 @@ impl<S: Sink> Ledger<S> {
 impl<R> Relation<R> {
     /// There are `delta` more dead tuples by the end of a transaction, of which
     /// `updated` were updated.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn garbage_ended(
         &mut self,
         delta: i32,

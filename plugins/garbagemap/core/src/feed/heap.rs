@@ -21,7 +21,7 @@ use walker_wal::{heap, heap2};
 
 use super::{Server, at};
 use crate::audit::Expect;
-use crate::block::{Event, MAX_OFFSET, Offsets};
+use crate::block::{Event, MAX_OFFSET, Offsets, Pruned};
 use crate::counters::Why;
 use crate::ledger::Ledger;
 use crate::recent::{Change, How};
@@ -317,9 +317,14 @@ impl<S: Sink> Ledger<S> {
         let expect = match &prune.items {
             Some(items) => {
                 let froms = items.redirected.iter().map(|(from, _)| from);
-                let (redirected, nowdead) = (offsets(froms)?, offsets(items.nowdead.iter())?);
+                let nowdead = offsets(items.nowdead.iter())?;
                 let nowunused = offsets(items.nowunused.iter())?;
-                self.prune(at(rec, block), redirected, nowdead, nowunused);
+                let pruned = Pruned {
+                    gone: offsets(froms)?.or(nowdead).or(nowunused),
+                    nowdead,
+                    nowunused,
+                };
+                self.prune(at(rec, block), &pruned);
                 Expect::Exact
             }
             // From 17 on the flags tell that there is nothing to tell.
@@ -341,8 +346,13 @@ impl<S: Sink> Ledger<S> {
         let block = main(&vacuum.block)?;
         let expect = match vacuum.nowunused {
             Some(offs) => {
-                let none = Offsets::default;
-                self.prune(at(rec, block), none(), none(), offsets(offs.iter())?);
+                let nowunused = offsets(offs.iter())?;
+                let pruned = Pruned {
+                    gone: nowunused,
+                    nowdead: Offsets::default(),
+                    nowunused,
+                };
+                self.prune(at(rec, block), &pruned);
                 Expect::Exact
             }
             None => Expect::Vacuumed,

@@ -60,24 +60,25 @@ impl<S: Sink> Ledger<S> {
     ) -> Result<(), WalError> {
         self.applied = rec.end_lsn();
         self.saw_xid(rec.xid());
-        let mut server = Server { oracle, restore };
         // In the order of how many there are: a processor foresees the outcome
         // of comparisons better than where a table of jumps leads to.
         let rmid = rec.rmid();
         let result = if rmid == RmgrId::HEAP {
             match plain_change(rec) {
                 Some(plain) if special_xid(rec.xid()).is_none() => {
+                    // What is only noted needs no memory.
                     self.apply_plain(rec, &plain);
-                    Ok(())
+                    self.advance(rec.end_lsn());
+                    return Ok(());
                 }
-                _ => self.apply_heap(major, rec, &mut server),
+                _ => self.apply_heap(major, rec, &mut Server { oracle, restore }),
             }
         } else if rmid == RmgrId::XACT {
             self.apply_xact(major, rec)
         } else if rmid == RmgrId::HEAP2 {
-            self.apply_heap2(major, rec, &mut server)
+            self.apply_heap2(major, rec, &mut Server { oracle, restore })
         } else {
-            self.apply_rest(major, rec, &mut server)
+            self.apply_rest(major, rec, &mut Server { oracle, restore })
         };
         if result.is_err() {
             self.give_up_record(rec);

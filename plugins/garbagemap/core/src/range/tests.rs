@@ -1,7 +1,7 @@
 //! Changes and settlements against sets of the standard library.
 
 use super::*;
-use crate::block::{MAX_OFFSET, block_of, item_of};
+use crate::block::{MAX_OFFSET, Offsets, block_of, item_of};
 use crate::xact::Outcome;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -123,7 +123,8 @@ proptest! {
                     let mut offsets = Offsets::default();
                     gone.iter().for_each(|pos| offsets.insert(item_of(*pos) + 1));
                     let none = Offsets::default();
-                    range.prune(b, none, none, offsets, &mut mem).unwrap();
+                    let pruned = Pruned { gone: offsets, nowdead: none, nowunused: offsets };
+                    range.prune(b, &pruned, &mut mem).unwrap();
                     model.remove(&gone);
                 }
                 9 => {

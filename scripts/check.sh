@@ -7,6 +7,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/env.sh
 [ $# -gt 0 ] || set -- 15 16 17 18
+# What may be set for one server must not stand for all.
+unset PGRX_PG_CONFIG_PATH
 pure=(-p walker-wal -p walker-state -p garbagemap-core -p garbagemap-picture -p walstat-core)
 
 began=$SECONDS

@@ -2,9 +2,9 @@
 //!
 //! Most records are short, and it matters how soon their checksum is there. On
 //! x86-64 the processor has an instruction for it. Elsewhere the server's own
-//! routine is the quickest there is: where the server chose one when it started
-//! (on ARM), a variable leads to it. Else, and for long records, a crate
-//! computes the same.
+//! routine is the quickest there is: where the server chose one when it started,
+//! as it does on ARM, a variable leads to it. Else, and for long records, a
+//! crate computes the same.
 
 use core::ffi::c_void;
 use libloading::os::unix::Library;
@@ -19,7 +19,10 @@ const LONG: usize = 2048;
 
 /// How checksums are computed on this machine.
 #[derive(Clone, Copy)]
-pub(super) enum Checksum {
+pub(super) struct Checksum(Way);
+
+#[derive(Clone, Copy)]
+enum Way {
     /// With SSE 4.2.
     #[cfg(target_arch = "x86_64")]
     Instruction,
@@ -34,27 +37,25 @@ impl Checksum {
     pub(super) fn new() -> Checksum {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("sse4.2") {
-            return Checksum::Instruction;
+            return Checksum(Way::Instruction);
         }
         // SAFETY: where the symbol exists, in all of 15 to 18, it is a variable
         // of this type, which always leads to a function (port/pg_crc32c_*.c).
         // The server's own file is never unloaded.
-        match unsafe { Library::this().get::<*const Routine>(b"pg_comp_crc32c") } {
-            Ok(variable) => Checksum::Server(*variable),
-            Err(_) => Checksum::Portable,
-        }
+        let symbol = unsafe { Library::this().get::<*const Routine>(b"pg_comp_crc32c") };
+        Checksum(symbol.map_or(Way::Portable, |variable| Way::Server(*variable)))
     }
 
     /// Whether a record has the checksum that its header says it has.
     #[inline]
     pub(super) fn is_right(self, record: &[u8], crc: u32) -> bool {
-        match self {
+        match self.0 {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `new` has found the instruction.
-            Checksum::Instruction => unsafe {
+            Way::Instruction => unsafe {
                 walker_plugin::wal::raw::crc_of_record(record) == Some(crc)
             },
-            Checksum::Server(variable) if record.len() < LONG => {
+            Way::Server(variable) if record.len() < LONG => {
                 let Some((head, body)) = record.split_first_chunk::<SIZE_OF_XLOG_RECORD>() else {
                     return false;
                 };

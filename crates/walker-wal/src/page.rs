@@ -317,42 +317,48 @@ pub struct Items<'a> {
 impl Items<'_> {
     /// Pass over the tuples that come next, as long as each is in order and its
     /// header says that all see it: xmin committed, xmax invalid. How many that
-    /// were. So are most tuples of most pages, and nothing else of them is of
+    /// were; it may stop earlier, and does at the last offset a heap page can
+    /// have. So are most tuples of most pages, and nothing else of them is of
     /// interest to who asks what is dead.
     #[inline]
     pub fn pass_live(&mut self) -> u16 {
         const LIVE: u16 = HEAP_XMIN_COMMITTED | HEAP_XMAX_INVALID;
-        let (upper, special) = (
-            u32::from(self.page.header.upper),
-            u32::from(self.page.header.special),
-        );
+        let HeapPage {
+            tuples,
+            tuples_at,
+            header,
+            ..
+        } = self.page;
+        let (upper, special) = (u32::from(header.upper), u32::from(header.special));
         let most = MAX_HEAP_TUPLES_PER_PAGE.saturating_sub(self.offnum);
-        let mut passed = 0;
-        while passed < most
-            && let Some((word, rest)) = self.pointers.split_first_chunk()
-        {
+        let is_live = |word: &[u8; 4]| {
             let word = u32::from_le_bytes(*word);
             let (off, len) = (word & 0x7FFF, word >> 17);
-            let at = (off as usize).wrapping_sub(self.page.tuples_at);
-            let tuple = self.page.tuples.get(at..);
-            let Some(header) = tuple.and_then(<[u8]>::first_chunk::<SIZE_OF_HEAP_TUPLE_HEADER>)
+            let tuple = tuples.get((off as usize).wrapping_sub(tuples_at)..);
+            let Some(&[.., i0, i1, hoff]) =
+                tuple.and_then(<[u8]>::first_chunk::<SIZE_OF_HEAP_TUPLE_HEADER>)
             else {
-                break;
+                return false;
             };
-            let &[.., i0, i1, hoff] = header;
-            // What `tuple` checks, and LP_NORMAL with an offset that is aligned.
-            let in_order = (word & 0x1_8007 == 0x8000)
-                & (off >= upper)
-                & (off + len <= special)
-                & (len >= SIZE_OF_HEAP_TUPLE_HEADER as u32)
-                & (usize::from(hoff) >= SIZE_OF_HEAP_TUPLE_HEADER)
-                & (u32::from(hoff) <= len);
-            if !in_order | (u16::from_le_bytes([i0, i1]) & LIVE != LIVE) {
-                break;
-            }
-            self.pointers = rest;
-            passed += 1;
-        }
+            // LP_NORMAL, an offset that is aligned, and what `tuple` checks: the
+            // header is within the length, and so the length is not too short.
+            word & 0x1_8007 == 0x8000
+                && off >= upper
+                && off + len <= special
+                && usize::from(hoff) >= SIZE_OF_HEAP_TUPLE_HEADER
+                && u32::from(hoff) <= len
+                && u16::from_le_bytes([i0, i1]) & LIVE == LIVE
+        };
+        let (words, _) = self.pointers.as_chunks();
+        let live = words
+            .iter()
+            .take(most.into())
+            .take_while(|word| is_live(word));
+        let passed = live.count() as u16;
+        self.pointers = self
+            .pointers
+            .get(usize::from(passed) * 4..)
+            .unwrap_or_default();
         self.offnum += passed;
         passed
     }

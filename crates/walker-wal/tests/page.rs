@@ -3,6 +3,7 @@
 mod common;
 
 use common::*;
+use proptest::prelude::*;
 use walker_wal::heap::Infomask;
 use walker_wal::raw::{BKPIMAGE_APPLY, BKPIMAGE_COMPRESS_LZ4, BKPIMAGE_HAS_HOLE};
 use walker_wal::raw::{Decoder, ImageSpec, RecordBuilder};
@@ -188,4 +189,82 @@ fn a_hole_elsewhere_hides_what_is_in_it() {
         let items: Vec<_> = p.unwrap().items().collect();
         assert!(items.len() == 1 && items[0].is_err());
     });
+}
+
+/// A page of tuples of 32 bytes with these bits in `t_infomask`.
+fn page_of(infomasks: &[u16]) -> Vec<u8> {
+    let n = infomasks.len();
+    let mut page = sample();
+    page[12..14].copy_from_slice(&(24 + 4 * n as u16).to_le_bytes());
+    page[14..16].copy_from_slice(&((BLCKSZ - 32 * n) as u16).to_le_bytes());
+    for (i, infomask) in infomasks.iter().enumerate() {
+        let at = BLCKSZ - 32 * (i + 1);
+        page[24 + 4 * i..][..4].copy_from_slice(&line_pointer(at as u32, 1, 32));
+        page[at..at + 32].copy_from_slice(&tuple(700, 0, *infomask));
+    }
+    page
+}
+
+/// Whether it is a tuple that all see.
+fn is_live(item: &Result<(u16, LinePointer), WalError>) -> bool {
+    match item {
+        Ok((_, LinePointer::Normal(tuple))) => {
+            tuple.infomask.xmin_committed() && tuple.infomask.xmax_invalid()
+        }
+        _ => false,
+    }
+}
+
+proptest! {
+    /// What is passed over is what the iterator would have given, and nothing
+    /// but tuples that all see; whatever the page is like.
+    #[test]
+    fn live_tuples_are_passed_over(
+        infomasks in prop::collection::vec(
+            prop_oneof![4 => Just(0x0902u16), 1 => any::<u16>()], 0..200,
+        ),
+        damage in prop::collection::vec((0usize..8192, any::<u8>()), 0..4),
+        hole in any::<bool>(),
+    ) {
+        let mut page = page_of(&infomasks);
+        for (at, byte) in damage {
+            // Half of it where the line pointers are.
+            let at = if byte % 2 == 0 { 24 + at % 800 } else { at };
+            page[at] = byte;
+        }
+        let image = match hole {
+            true => ImageSpec::of_page(&page),
+            false => ImageSpec::stored(&page, 0, 0, BKPIMAGE_APPLY),
+        };
+        with_image(image, |p| {
+            let Ok(p) = p else { return };
+            let all: Vec<_> = p.items().collect();
+            let (mut items, mut at) = (p.items(), 0);
+            loop {
+                let passed = usize::from(items.pass_live());
+                assert!(all[at..at + passed].iter().all(is_live));
+                at += passed;
+                // All that come next, up to the last offset there can be.
+                assert!(at >= 291 || !all.get(at).is_some_and(is_live));
+                let Some(item) = items.next() else { break };
+                assert_eq!(&item, &all[at]);
+                at += 1;
+            }
+            assert_eq!(at, all.len());
+        });
+    }
+}
+
+#[test]
+fn no_more_are_passed_over_than_a_page_can_have() {
+    let mut page = page_of(&[0x0902]);
+    let pointer: [u8; 4] = page[24..28].try_into().unwrap();
+    page[12..14].copy_from_slice(&(24 + 4 * 300u16).to_le_bytes());
+    page[24..24 + 4 * 300].copy_from_slice(&pointer.repeat(300));
+    let page = HeapPage::from_bytes(&page).unwrap();
+    let mut items = page.items();
+    assert_eq!(items.pass_live(), 291);
+    let next = items.next();
+    assert!(is_live(next.as_ref().unwrap()) && matches!(next, Some(Ok((292, _)))));
+    assert_eq!((items.pass_live(), items.count()), (0, 8));
 }

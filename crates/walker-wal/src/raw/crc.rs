@@ -52,7 +52,8 @@ pub fn crc_of_record(record: &[u8]) -> Option<u32> {
     // All CRCs here are the register's value: what is stored is its complement.
     let mut crc = match body.len() {
         0 => u64::from(!0u32),
-        1..LONG => {
+        LONG.. if is_x86_feature_detected!("pclmulqdq") => crc_of_long(body),
+        _ => {
             let (words, _) = body.as_chunks::<8>();
             let whole = (body.len() - 1) / 8;
             let mut crc = u64::from(!0u32);
@@ -68,40 +69,17 @@ pub fn crc_of_record(record: &[u8]) -> Option<u32> {
             let moved = crc >> 1 >> (bits - 1);
             _mm_crc32_u64(0, (last ^ crc) << (64 - bits)) ^ moved
         }
-        _ => crc_of_long(body),
     };
-    let &[
-        a0,
-        a1,
-        a2,
-        a3,
-        a4,
-        a5,
-        a6,
-        a7,
-        b0,
-        b1,
-        b2,
-        b3,
-        b4,
-        b5,
-        b6,
-        b7,
-        c0,
-        c1,
-        c2,
-        c3,
-        ..,
-    ] = head;
-    crc = _mm_crc32_u64(crc, u64::from_le_bytes([a0, a1, a2, a3, a4, a5, a6, a7]));
-    crc = _mm_crc32_u64(crc, u64::from_le_bytes([b0, b1, b2, b3, b4, b5, b6, b7]));
-    Some(!_mm_crc32_u32(
-        crc as u32,
-        u32::from_le_bytes([c0, c1, c2, c3]),
-    ))
+    let &[first, second, [c0, c1, c2, c3, ..]] = head.as_chunks::<8>().0.first_chunk()?;
+    crc = _mm_crc32_u64(crc, u64::from_le_bytes(first));
+    crc = _mm_crc32_u64(crc, u64::from_le_bytes(second));
+    // Up to where the checksum itself stands.
+    let rest = u32::from_le_bytes([c0, c1, c2, c3]);
+    Some(!_mm_crc32_u32(crc as u32, rest))
 }
 
-/// From here on several streams are quicker than one.
+/// From here on several streams are quicker than one, where the processor can
+/// put them together.
 #[cfg(target_arch = "x86_64")]
 const LONG: usize = 256;
 

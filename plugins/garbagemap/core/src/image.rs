@@ -129,8 +129,8 @@ impl Facts<'_> {
 
 /// The items of a page, whoever has it.
 pub(crate) trait PageItems: Iterator<Item = Result<(OffsetNumber, Item), WalError>> {
-    /// Pass over the tuples that come next, as long as all see them; how many
-    /// there were.
+    /// Pass over tuples that come next and that all see, or none of them; how
+    /// many.
     fn pass_live(&mut self) -> u16;
 }
 
@@ -182,10 +182,6 @@ pub(crate) fn decode(
                 if normal > MAX_OFFSET {
                     let (what, value) = ("number of tuples", normal.into());
                     return Err(Undecided::Malformed(WalError::Invalid { what, value }));
-                }
-                // Such a one may follow one that is not.
-                if infomask.xmin_committed() && infomask.xmax_invalid() {
-                    continue;
                 }
                 if is_dead(state, off, (xmin, xmax, infomask), facts)? {
                     state.dead.insert(off);

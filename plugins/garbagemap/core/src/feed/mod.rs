@@ -66,7 +66,8 @@ impl<S: Sink> Ledger<S> {
         let result = if rmid == RmgrId::HEAP {
             match plain_change(rec) {
                 Some(plain) if special_xid(rec.xid()).is_none() => {
-                    // What is only noted needs no memory.
+                    // What waits needs no memory, and what does not has looked
+                    // to the limit.
                     self.apply_plain(rec, &plain);
                     self.advance(rec.end_lsn());
                     return Ok(());

@@ -2,10 +2,14 @@
 
 use garbagemap_core::{Config, Ledger, Oracle, XidStatus};
 use proptest::prelude::*;
+use walker_wal::heap::{HEAP_XMAX_INVALID, HEAP_XMIN_COMMITTED};
 use walker_wal::raw::{BlockSpec, Decoder, ImageSpec, RecordBuilder};
 use walker_wal::{ForkNumber, Lsn, Major, RmgrId};
 
+use crate::limits::{apply, create, rel};
 use crate::model::{World, run};
+use crate::scenarios::{Told, ledger, tuple};
+use crate::sim::page::Page;
 use crate::sim::sink::TestSink;
 
 /// Answers anything.
@@ -128,5 +132,33 @@ proptest! {
         prop_assert_eq!(ledger.stats().memory_used, 0);
         prop_assert_eq!(ledger.stats().dead_tuples, 0);
         prop_assert_eq!(ledger.stats().blocks_known, 0);
+    }
+}
+
+#[test]
+fn an_image_of_more_tuples_than_a_page_can_have() {
+    let lps = vec![tuple(600, 0, HEAP_XMIN_COMMITTED | HEAP_XMAX_INVALID)];
+    for pointers in [291, 292] {
+        let mut page = Page {
+            lsn: 1,
+            lps: lps.clone(),
+        }
+        .bytes();
+        let pointer = page[24..28].repeat(pointers);
+        page[24..24 + pointer.len()].copy_from_slice(&pointer);
+        page[12..14].copy_from_slice(&(24 + pointer.len() as u16).to_le_bytes());
+        let image = BlockSpec::new(0, (1663, 5, 1), 0).image(ImageSpec::of_page(&page));
+        let mut ledger = ledger();
+        apply(&mut ledger, &create(1, 10));
+        let bytes = RecordBuilder::new(RmgrId::XLOG, 0xB0).block(image).build();
+        let mut decoder = Decoder::new();
+        let record = decoder.decode(&bytes, Lsn(19), Lsn(20)).unwrap();
+        let none = &mut |_, _: &mut _| false;
+        let result = ledger.apply(Major::V15, &record, &mut Told::default(), none);
+        assert_eq!(result.is_ok(), pointers == 291, "{pointers}");
+        let normal = ledger.block(rel(1), 0).and_then(|view| view.normal);
+        assert_eq!(normal, (pointers == 291).then_some(291), "{pointers}");
+        let malformed = ledger.stats().malformed_records;
+        assert_eq!(malformed, u64::from(pointers > 291), "{pointers}");
     }
 }

@@ -52,9 +52,13 @@ impl Horizon {
 
     /// The buckets that changed since this was asked last, with their numbers.
     pub(crate) fn take_changed(&mut self) -> impl Iterator<Item = (usize, HorizonBucket)> {
-        let changed = std::mem::take(&mut self.changed);
-        let buckets = self.buckets.iter().copied().enumerate();
-        buckets.filter(move |(i, _)| changed >> i & 1 != 0)
+        let mut changed = std::mem::take(&mut self.changed);
+        std::iter::from_fn(move || {
+            let i = changed.trailing_zeros() as usize;
+            let bucket = *self.buckets.get(i)?;
+            changed &= changed - 1;
+            Some((i, bucket))
+        })
     }
 
     /// There are `delta` more dead tuples, by the end of transaction `cause`;

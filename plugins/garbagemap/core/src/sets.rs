@@ -129,8 +129,8 @@ impl Sets {
             let (one, other) = (one.chain(with(Which::One)), other.chain(with(Which::Other)));
             let mut many = Many::for_positions(one, other, mem)?;
             for which in [Which::One, Which::Other] {
-                for &pos in few.list(which) {
-                    if let Err(NoMemory) = many.insert(which, pos, mem) {
+                for (b, offsets) in few.by_block(which) {
+                    if let Err(NoMemory) = many.insert_offsets(which, b, offsets, mem) {
                         mem.shrank(many.heap_bytes());
                         return Err(NoMemory);
                     }

@@ -78,6 +78,19 @@ impl Few {
         }
     }
 
+    /// The blocks that one set has something of, and what.
+    pub(super) fn by_block(&self, which: Which) -> impl Iterator<Item = (u8, Offsets)> {
+        let same_block = |a: &u16, b: &u16| block_of(*a) == block_of(*b);
+        let blocks = self.list(which).chunk_by(same_block);
+        blocks.map(|positions| {
+            let mut offsets = Offsets::default();
+            for &pos in positions {
+                offsets.insert(item_of(pos) + 1);
+            }
+            (block_of(positions[0]), offsets)
+        })
+    }
+
     #[inline]
     pub(super) fn contains(&self, pos: u16) -> bool {
         let len = usize::from(self.one) + usize::from(self.other);

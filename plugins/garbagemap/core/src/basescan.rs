@@ -19,10 +19,10 @@
 mod held;
 
 use walker_wal::heap::Infomask;
-use walker_wal::{BlockNumber, Lsn, OffsetNumber, RelFileLocator, TransactionId, WalError};
+use walker_wal::{BlockNumber, Lsn, OffsetNumber, RelFileLocator, TransactionId};
 
 use crate::Sink;
-use crate::image::{Item, PageItems, Undecided};
+use crate::image::{Item, Undecided};
 use crate::ledger::{At, Ledger};
 use crate::mem::{Map, Mem};
 use crate::xact::Oracle;
@@ -40,23 +40,6 @@ pub struct BaseItem {
     pub xmax: TransactionId,
     /// `t_infomask`.
     pub infomask: u16,
-}
-
-/// The items of a page that a backend has copied.
-struct OfScan<'a>(std::slice::Iter<'a, BaseItem>);
-
-impl Iterator for OfScan<'_> {
-    type Item = Result<(OffsetNumber, Item), WalError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.0.next().map(|&item| Ok((item.offnum, item.into())))
-    }
-}
-
-impl PageItems for OfScan<'_> {
-    fn pass_live(&mut self) -> u16 {
-        0
-    }
 }
 
 impl From<BaseItem> for Item {
@@ -218,8 +201,8 @@ impl<S: Sink> Ledger<S> {
             sets_page_lsn: false,
         };
         let mut state = std::mem::take(&mut self.scratch);
-        let items = OfScan(items.iter());
-        let outcome = match self.decode_block(&mut state, at, 0, items, oracle) {
+        let items = items.iter().map(|&item| Ok((item.offnum, item)));
+        let outcome = match self.decode_block(&mut state, at, 0, (items, |_| 0), oracle) {
             Err(Undecided::NoMemory) => BaseOutcome::NoScan,
             Err(_) => BaseOutcome::Undecided,
             Ok(()) if page_lsn > applied => {

@@ -127,46 +127,21 @@ impl Facts<'_> {
     }
 }
 
-/// The items of a page, whoever has it.
-pub(crate) trait PageItems: Iterator<Item = Result<(OffsetNumber, Item), WalError>> {
-    /// Pass over tuples that come next and that all see, or none of them; how
-    /// many.
-    fn pass_live(&mut self) -> u16;
-}
-
-/// Those of an image.
-struct OfImage<'a>(Items<'a>);
-
-impl Iterator for OfImage<'_> {
-    type Item = Result<(OffsetNumber, Item), WalError>;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<Self::Item> {
-        let item = self.0.next()?;
-        Some(item.map(|(off, lp)| (off, lp.into())))
-    }
-}
-
-impl PageItems for OfImage<'_> {
-    #[inline]
-    fn pass_live(&mut self) -> u16 {
-        self.0.pass_live()
-    }
-}
-
-/// Fill in `state` from the items of a page.
-pub(crate) fn decode(
+/// Fill in `state` from the items of a page. `pass_live` passes over some that
+/// come next and are tuples that all see, or over none, and says how many.
+fn decode<I: Iterator<Item = Result<(OffsetNumber, T), WalError>>, T: Into<Item>>(
     state: &mut BlockState,
-    mut items: impl PageItems,
+    mut items: I,
+    pass_live: impl Fn(&mut I) -> u16,
     facts: &mut Facts<'_>,
 ) -> Result<(), Undecided> {
     state.reset()?;
     let mut normal = 0;
     loop {
-        normal += items.pass_live();
+        normal += pass_live(&mut items);
         let Some(item) = items.next() else { break };
         let (off, item) = item.map_err(Undecided::Malformed)?;
-        match item {
+        match item.into() {
             Item::Other => continue,
             _ if !(1..=MAX_OFFSET).contains(&off) => {
                 let (what, value) = ("line pointer number", off.into());
@@ -246,8 +221,8 @@ impl<S: Sink> Ledger<S> {
         expect: Expect,
         oracle: &mut dyn Oracle,
     ) -> Result<(), WalError> {
-        let items = OfImage(page.items());
         let mut state = std::mem::take(&mut self.scratch);
+        let items = (page.items(), Items::pass_live);
         let decoded = self.decode_block(&mut state, at, writer, items, oracle);
         let result = match decoded {
             Ok(()) => {
@@ -268,15 +243,19 @@ impl<S: Sink> Ledger<S> {
         result
     }
 
-    /// Decode with all that this ledger knows.
-    pub(crate) fn decode_block(
+    /// Decode with all that this ledger knows; the items as for [`decode`].
+    pub(crate) fn decode_block<I, T>(
         &mut self,
         state: &mut BlockState,
         at: At,
         writer: TransactionId,
-        items: impl PageItems,
+        (items, pass_live): (I, impl Fn(&mut I) -> u16),
         oracle: &mut dyn Oracle,
-    ) -> Result<(), Undecided> {
+    ) -> Result<(), Undecided>
+    where
+        I: Iterator<Item = Result<(OffsetNumber, T), WalError>>,
+        T: Into<Item>,
+    {
         let (rangeno, b) = self.geo.split(at.blkno);
         let idx = self.rels.find(at.locator);
         let range = idx.and_then(|idx| self.rels.get(idx)?.ranges.get(rangeno));
@@ -290,7 +269,7 @@ impl<S: Sink> Ledger<S> {
             prior: range.filter(|r| r.is_known(b)).map(|r| (r, b)),
             last: None,
         };
-        decode(state, items, &mut facts)
+        decode(state, items, pass_live, &mut facts)
     }
 
     /// Take over a block's state, and unless it is held back, make it known.

@@ -66,11 +66,8 @@ impl Few {
 
     pub(super) fn block(&self, b: u8) -> Both {
         let of_block = |which| {
-            let mut offsets = Offsets::default();
-            for &pos in self.list(which).iter().filter(|&&pos| block_of(pos) == b) {
-                offsets.insert(item_of(pos) + 1);
-            }
-            offsets
+            let found = self.by_block(which).find(|&(block, _)| block == b);
+            found.map(|(_, offsets)| offsets).unwrap_or_default()
         };
         Both {
             one: of_block(Which::One),

@@ -46,14 +46,16 @@ impl Checksum {
         Checksum(symbol.map_or(Way::Portable, |variable| Way::Server(*variable)))
     }
 
-    /// Whether a record has the checksum that its header says it has.
+    /// Whether a record, which is what `bytes` has from `start` on, has the
+    /// checksum that its header says it has.
     #[inline]
-    pub(super) fn is_right(self, record: &[u8], crc: u32) -> bool {
+    pub(super) fn is_right(self, bytes: &[u8], start: usize, crc: u32) -> bool {
+        let record = bytes.get(start..).unwrap_or_default();
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `new` has found the instruction.
             Way::Instruction => unsafe {
-                walker_plugin::wal::raw::crc_of_record(record) == Some(crc)
+                walker_plugin::wal::raw::crc_of_record(bytes, start) == Some(crc)
             },
             Way::Server(variable) if record.len() < LONG => {
                 let Some((head, body)) = record.split_first_chunk::<SIZE_OF_XLOG_RECORD>() else {

@@ -171,31 +171,31 @@ impl Direct {
             if offset < SIZE_OF_XLOG_SHORT_PHD {
                 return false;
             }
-            let bytes = (*state).readBuf.add(offset).cast::<u8>().cast_const();
+            let front = (*state).readBuf.cast::<u8>().cast_const();
+            let bytes = front.add(offset);
             let header = RecordHeader::of(&*bytes.cast::<[u8; SIZE_OF_XLOG_RECORD]>());
             if !is_plain(&header, before) {
                 return false;
             }
             let len = header.tot_len as usize;
-            let (bytes, end) = if len <= have - offset {
-                (bytes, at + aligned(len))
+            // With what is in front of it, for the checksum.
+            let (front, start, end) = if len <= have - offset {
+                (front, offset, at + aligned(len))
             } else if len > BLCKSZ - offset && have == BLCKSZ {
                 match self.assemble(state, bytes, BLCKSZ - offset, page, len) {
-                    Some(assembled) => assembled,
+                    Some((assembled, end)) => (assembled, 0, end),
                     None => return false,
                 }
             } else {
                 return false; // there may be more of the page
             };
-            if !self
-                .checksum
-                .is_right(core::slice::from_raw_parts(bytes, len), header.crc)
-            {
+            let all = core::slice::from_raw_parts(front, start + len);
+            if !self.checksum.is_right(all, start, header.crc) {
                 return false;
             }
             found.place.lsn = at;
             found.place.end_lsn = end;
-            found.place.record = bytes.cast();
+            found.place.record = front.add(start).cast();
             found.len = header.tot_len;
             found.crc = header.crc;
             found.rmid = header.rmid.0;

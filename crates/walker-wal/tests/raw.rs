@@ -322,7 +322,20 @@ fn checksums_of_every_length() {
         return;
     }
     // SAFETY: the processor has the instruction.
-    let crc_of = |record: &[u8]| unsafe { walker_wal::raw::crc_of_record(record) };
+    let crc_at = |bytes: &[u8], at| unsafe { walker_wal::raw::crc_of_record(bytes, at) };
+    let crc_of = |record: &[u8]| {
+        let crc = crc_at(record, 0);
+        for front in [1, 8, 24, 40, 63, 64, 100] {
+            let bytes = [&vec![0xA5; front], record].concat();
+            assert_eq!(
+                crc_at(&bytes, front),
+                crc,
+                "{} behind {front}",
+                record.len()
+            );
+        }
+        crc
+    };
     let bytes: Vec<u8> = (0..9000u32)
         .map(|i| (i.wrapping_mul(0x9E37_79B1) >> 21) as u8)
         .collect();
@@ -338,4 +351,5 @@ fn checksums_of_every_length() {
         assert_ne!(crc_of(&record), Some(sum), "{len}");
     }
     (0..24).for_each(|len| assert_eq!(crc_of(&bytes[..len]), None));
+    assert_eq!(crc_at(&bytes, bytes.len() + 1), None);
 }

@@ -57,6 +57,20 @@ fn by_the_long_way(rec: &walker_wal::raw::RawRecord<'_>) -> Option<PlainChange> 
     })
 }
 
+fn lock_by_the_long_way(rec: &walker_wal::raw::RawRecord<'_>) -> Option<PlainLock> {
+    let HeapRecord::Lock(lock) = heap::decode(Major::V17, rec).ok()? else {
+        return None;
+    };
+    let named = (1..=MAX_HEAP_TUPLES_PER_PAGE).contains(&lock.offnum);
+    let plain = named && lock.block.image.is_none() && lock.block.fork == ForkNumber::MAIN;
+    plain.then_some(PlainLock {
+        locator: lock.block.locator,
+        blkno: lock.block.blkno,
+        offnum: lock.offnum,
+        infobits_set: lock.infobits_set,
+    })
+}
+
 fn block_like() -> impl Strategy<Value = (u8, u8, Option<Vec<u8>>, bool)> {
     let data = prop::option::weighted(0.9, prop::collection::vec(any::<u8>(), 0..12));
     (
@@ -102,6 +116,7 @@ proptest! {
             (Some(plain), None) => prop_assert!(heap::decode(Major::V17, &rec).is_err(), "{plain:?}"),
             (plain, expected) => prop_assert_eq!(plain, expected),
         }
+        prop_assert_eq!(plain_lock(&rec), lock_by_the_long_way(&rec));
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod plain;
 mod tuple;
 
 pub use consts::*;
-pub use plain::{PlainChange, plain_change};
+pub use plain::{PlainChange, PlainLock, plain_change, plain_lock};
 pub use tuple::*;
 
 use crate::bytes::{Reader, U32List};

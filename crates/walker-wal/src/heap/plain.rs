@@ -3,7 +3,7 @@
 use super::{
     Infomask, MAX_HEAP_TUPLES_PER_PAGE, XLH_DELETE_CONTAINS_OLD, XLH_DELETE_IS_SUPER,
     XLH_UPDATE_CONTAINS_OLD, XLOG_HEAP_DELETE, XLOG_HEAP_HOT_UPDATE, XLOG_HEAP_INIT_PAGE,
-    XLOG_HEAP_INSERT, XLOG_HEAP_OPMASK, XLOG_HEAP_UPDATE,
+    XLOG_HEAP_INSERT, XLOG_HEAP_LOCK, XLOG_HEAP_OPMASK, XLOG_HEAP_UPDATE,
 };
 use crate::{BlockNumber, ForkNumber, OffsetNumber, Record, RelFileLocator};
 
@@ -77,6 +77,38 @@ pub fn plain_change<R: Record + ?Sized>(rec: &R) -> Option<PlainChange> {
         deleted,
         op,
         flags,
+    })
+}
+
+/// A lock on a tuple of a main fork, and no more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PlainLock {
+    /// The relation.
+    pub locator: RelFileLocator,
+    /// The block.
+    pub blkno: BlockNumber,
+    /// The tuple's line pointer.
+    pub offnum: OffsetNumber,
+    /// `XLHL_*`.
+    pub infobits_set: u8,
+}
+
+/// A record of resource manager Heap, if it is `XLOG_HEAP_LOCK` without an
+/// image. `None` if it is another one, or malformed: then
+/// [`decode`](super::decode) has the answer.
+#[inline]
+pub fn plain_lock<R: Record + ?Sized>(rec: &R) -> Option<PlainLock> {
+    if rec.info() & XLOG_HEAP_OPMASK != XLOG_HEAP_LOCK {
+        return None;
+    }
+    let block = rec.tag(0)?;
+    let [_, _, _, _, o0, o1, infobits_set, _] = *<&[u8; 8]>::try_from(rec.main_data()).ok()?;
+    let plain = block.fork == ForkNumber::MAIN && !block.has_image;
+    Some(PlainLock {
+        locator: block.locator,
+        blkno: block.blkno,
+        offnum: checked([o0, o1]).filter(|_| plain)?,
+        infobits_set,
     })
 }
 

@@ -255,7 +255,7 @@ impl<'a> XactEnd<'a> {
     }
 
     /// The transaction and its listed subtransactions.
-    pub fn xids(&self) -> impl Iterator<Item = TransactionId> + 'a {
+    pub fn xids(&self) -> impl Iterator<Item = TransactionId> + Clone + 'a {
         std::iter::once(self.xid).chain(self.subxacts.iter())
     }
 }

@@ -177,6 +177,12 @@ impl Offsets {
         self.0[i / 64] >> (i % 64) & 1 != 0
     }
 
+    /// Whether they have one in common.
+    #[inline]
+    pub(crate) fn intersects(self, other: Offsets) -> bool {
+        !self.zip(other, |a, b| a & b).is_empty()
+    }
+
     pub(crate) fn xor(self, other: Offsets) -> Offsets {
         self.zip(other, |a, b| a ^ b)
     }

@@ -66,6 +66,14 @@ impl Counters {
         }
     }
 
+    /// What others have counted of changes: see `Change::count`.
+    #[inline]
+    pub(crate) fn add_counted(&mut self, other: &Counters) {
+        self.hot_updates += other.hot_updates;
+        self.other_updates += other.other_updates;
+        self.visible_lost += other.visible_lost;
+    }
+
     /// Dead tuples that came, for whatever reason.
     pub fn created(&self) -> u64 {
         self.dead_by_delete + self.dead_by_update + self.dead_by_abort

@@ -36,6 +36,26 @@ impl<S: Sink> Ledger<S> {
         })
     }
 
+    /// Tuples were inserted by a transaction, and others frozen. The relation,
+    /// if it has a place here.
+    pub(crate) fn insert_all(
+        &mut self,
+        at: At,
+        (inserted, frozen): (Offsets, Offsets),
+        xid: TransactionId,
+    ) -> Option<u32> {
+        self.note_recent_of(at);
+        self.delta(at, xid, |range, b, mem| {
+            let contradiction = range.free_all(b, frozen, mem);
+            let inserted = (inserted, Offsets::default());
+            let effect = range.changed_by(b, inserted, (xid, 0), mem)?;
+            Ok(Effect {
+                contradiction: effect.contradiction | contradiction,
+                ..effect
+            })
+        })
+    }
+
     /// A tuple was deleted, or updated to another page. The relation, if it
     /// has a place here.
     #[inline]
@@ -77,6 +97,18 @@ impl<S: Sink> Ledger<S> {
         let mut item = Offsets::default();
         item.insert(off);
         self.note_recent_at(rel, at.blkno, item);
+        // Nearly always nobody deletes it, and nothing changes.
+        let (rangeno, b) = self.geo.split(at.blkno);
+        if let Some(rel) = self.rels.get_mut(rel)
+            && !rel.scanning
+            && rel
+                .ranges
+                .get(rangeno)
+                .is_none_or(|range| !range.has_deleter(b, off))
+        {
+            rel.last_touch = rel.last_touch.max(at.end_lsn.0);
+            return;
+        }
         self.change(rel, at, 0, false, |range, b, mem| {
             range.clear_deleters(b, off, mem);
             Ok(Effect::default())

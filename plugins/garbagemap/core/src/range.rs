@@ -11,7 +11,7 @@ mod pending;
 use walker_wal::{OffsetNumber, TransactionId};
 
 use crate::RangeCounts;
-use crate::block::{BlockMask, BlockState, Event, Pruned, position};
+use crate::block::{BlockMask, BlockState, Event, Offsets, Pruned, position};
 use crate::mem::{Mem, NoMemory};
 use crate::normal::Normal;
 use crate::sets::{Both, Sets, Which};
@@ -235,12 +235,57 @@ impl Range {
         was_dead || was_item
     }
 
+    /// The same for many of a block.
+    pub(crate) fn free_all(&mut self, b: u8, offsets: Offsets, mem: &mut Mem) -> bool {
+        if offsets.is_empty() {
+            return false;
+        }
+        if !self.pending.is_empty() {
+            self.pending.remove_offsets(b, offsets, mem);
+        }
+        let both = Both {
+            one: offsets,
+            other: offsets,
+        };
+        let was = self.garbage.take(b, both, mem);
+        match was.one.is_empty() {
+            true => self.normal.add(b, offsets.count()),
+            false => self.normal.set(b, None),
+        }
+        was != Both::default()
+    }
+
+    /// A running transaction inserted and then deleted these of a block, of
+    /// which so many were updates.
+    pub(crate) fn changed_by(
+        &mut self,
+        b: u8,
+        (inserted, deleted): (Offsets, Offsets),
+        (xid, updated): (TransactionId, u16),
+        mem: &mut Mem,
+    ) -> Result<Effect, NoMemory> {
+        let contradiction = self.free_all(b, inserted, mem);
+        let new_touch = self
+            .pending
+            .add_all(b, (inserted, deleted), (xid, updated), mem)?;
+        Ok(Effect {
+            new_touch,
+            contradiction,
+        })
+    }
+
     /// The tuple is dead whatever its transactions do (a super-deleted
     /// speculative insertion).
     pub(crate) fn kill(&mut self, b: u8, off: OffsetNumber, mem: &mut Mem) -> Result<(), NoMemory> {
         let pos = position(b, off);
         self.pending.forget(pos, mem);
         self.garbage.insert(DEAD, pos, mem)
+    }
+
+    /// Whether a running transaction deletes the tuple.
+    #[inline]
+    pub(crate) fn has_deleter(&self, b: u8, off: OffsetNumber) -> bool {
+        !self.pending.is_empty() && self.pending.deletes(position(b, off))
     }
 
     /// The tuple was locked in a way that shows that nobody deletes it: an

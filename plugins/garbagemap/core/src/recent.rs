@@ -8,15 +8,19 @@
 //!
 //! What waits for a block comes before anything else that happens to it
 //! ([`Ledger::note_recent_of`]), so that a block sees its changes in the order
-//! of the WAL, with one exception: those of a transaction that ended alone come
-//! when it ends, before what it had noted there. Nothing can depend on that, for
-//! nobody else touches an item with a change that is undecided, but the
-//! transaction's own family, and who ends together with others has all noted
-//! before. For the same reason pruning and locking need not wait for changes of
-//! other items than theirs ([`Ledger::note_recent_at`]). What makes many blocks
-//! known or unknown, or is asked for by a caller comes after everything
-//! ([`Ledger::note_recent`]).
+//! of the WAL, with one exception: those of a transaction, or of a family that
+//! ends as one, come when it ends, before what was noted of it there is decided,
+//! and before what is gathered of another. Nothing can depend on that, for nobody
+//! else touches an item with a change that is undecided. For the same reason
+//! pruning and locking need not wait for changes of other items than theirs
+//! ([`Ledger::note_recent_at`]). What makes many blocks known or unknown, or is
+//! asked for by a caller comes after everything ([`Ledger::note_recent`]).
+//!
+//! A large transaction would only fill the list. What it changes is gathered by
+//! block, and noted as undecided when it comes to other blocks: many changes of
+//! a page at once.
 
+mod gathered;
 mod list;
 
 use walker_wal::{BlockNumber, OffsetNumber, TransactionId};
@@ -28,6 +32,7 @@ use crate::ledger::{At, Ledger};
 use crate::mem::{Mem, NoMemory};
 use crate::range::{Effect, Range};
 use crate::xact::Outcome;
+use gathered::{Gathered, OfBlock};
 use list::{List, Settling};
 
 /// A transaction's change of a tuple, or of two on one page. An offset of 0 is
@@ -104,28 +109,33 @@ impl Change {
 
 /// See the module's documentation.
 #[derive(Default)]
-pub(crate) struct Recent(List);
+pub(crate) struct Recent {
+    list: List,
+    gathered: Gathered,
+}
 
 impl Recent {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.list.is_empty() && self.gathered.is_empty()
     }
 
     /// Whether a change of this transaction waits, which has not ended then.
     pub(crate) fn has(&self, xid: TransactionId) -> bool {
-        self.0.has(xid)
+        self.list.has(xid) || self.gathered.has(xid)
     }
 
     /// Nothing waits any more, for nobody knows what becomes of it.
     pub(crate) fn forget_all(&mut self) {
-        let all = self.0.drain();
-        self.0.give_back(all);
+        let all = self.list.drain();
+        self.list.give_back(all);
+        self.gathered = Gathered::default();
     }
 
     /// The relation is gone, and nothing may come to what takes its slot.
     pub(crate) fn forget(&mut self, rel: u32) {
-        self.0.forget(rel);
+        self.list.forget(rel);
+        while self.gathered.take(|of| of.rel == rel).is_some() {}
     }
 }
 
@@ -134,38 +144,92 @@ impl<S: Sink> Ledger<S> {
     /// cannot wait, it is made now.
     #[inline(always)]
     pub(crate) fn change_tuple(&mut self, change: Change) {
-        // A large transaction's changes would only fill the list. Of the relation
-        // nothing is looked at: with many of them it is far away.
-        let scanned =
-            !self.scans.is_empty() && self.rels.get(change.rel).is_none_or(|rel| rel.scanning);
-        let waits = !scanned && !self.txs.is_large(change.xid) && self.recent.0.push(change);
-        if !waits {
-            self.change_now(&change);
+        let simple = self.scans.is_empty() && !self.txs.has_large();
+        if !simple || !self.recent.list.push(change) {
+            self.change_otherwise(&change);
         }
     }
 
+    /// The same where there is more to look at than the list, or no room in it.
     #[inline(never)]
+    fn change_otherwise(&mut self, change: &Change) {
+        // Of the relation nothing is looked at before: with many of them it is
+        // far away.
+        let scanned =
+            !self.scans.is_empty() && self.rels.get(change.rel).is_none_or(|rel| rel.scanning);
+        if scanned {
+            return self.change_now(change);
+        }
+        if self.txs.is_large(change.xid) {
+            return self.gather(change);
+        }
+        if !self.recent.list.push(*change) {
+            self.change_now(change);
+        }
+    }
+
     fn change_now(&mut self, change: &Change) {
         self.note_recent_in(change.rel, change.blkno);
         self.note_change(change);
-        if self.recent.0.is_full() {
+        if self.recent.list.is_full() {
             self.note_recent();
             self.txs.set_large(change.xid);
         }
         self.enforce_limit();
     }
 
-    /// Make a change of a transaction that runs on. Of one that waited, nobody
-    /// scans the relation, and the position is of no use any more.
-    fn note_change(&mut self, change: &Change) {
-        let Some(locator) = self.rels.get(change.rel).map(|rel| rel.locator) else {
+    /// Put a large transaction's change together with others of the block.
+    fn gather(&mut self, change: &Change) {
+        // What was gathered before comes before what the list has of the block:
+        // if that is noted, both are.
+        if self.recent.list.any_of(change.rel, change.blkno, |_| true) {
+            self.note_recent_in(change.rel, change.blkno);
+        }
+        if !self.recent.gathered.add(change) {
+            // Another transaction's.
+            self.note_gathered(|of| of.is_at(change.rel, change.blkno));
+            if let Some(before) = self.recent.gathered.open(change) {
+                self.note_block(&before);
+            }
+        }
+        self.enforce_limit();
+    }
+
+    /// Note what was gathered of a block.
+    fn note_block(&mut self, of: &OfBlock) {
+        let Some(at) = self.at_block(of.rel, of.blkno) else {
             return;
         };
-        let at = At {
-            locator,
-            blkno: change.blkno,
+        self.change(of.rel, at, of.xid, false, |range, b, mem| {
+            let sets = (of.inserted, of.deleted);
+            range.changed_by(b, sets, (of.xid, of.updated), mem)
+        });
+        self.count(of.rel, |counters| counters.add_counted(&of.counters));
+    }
+
+    /// Note what was gathered of such blocks.
+    #[inline]
+    fn note_gathered(&mut self, such: impl Fn(&OfBlock) -> bool) {
+        while let Some(of) = self.recent.gathered.take(&such) {
+            self.note_block(&of);
+        }
+    }
+
+    /// Where changes that waited are made: nobody scans the relation, and the
+    /// position is of no use any more.
+    fn at_block(&self, rel: u32, blkno: BlockNumber) -> Option<At> {
+        Some(At {
+            locator: self.rels.get(rel)?.locator,
+            blkno,
             end_lsn: self.applied,
             sets_page_lsn: true,
+        })
+    }
+
+    /// Make a change of a transaction that runs on.
+    fn note_change(&mut self, change: &Change) {
+        let Some(at) = self.at_block(change.rel, change.blkno) else {
+            return;
         };
         self.change(change.rel, at, change.xid, false, |range, b, mem| {
             change.note(range, b, mem)
@@ -185,9 +249,18 @@ impl<S: Sink> Ledger<S> {
     /// The same, whatever memory that takes.
     #[inline(never)]
     pub(crate) fn note_all(&mut self) {
-        let all = self.recent.0.drain();
-        all.iter().for_each(|change| self.note_change(change));
-        self.recent.0.give_back(all);
+        self.note_gathered(|_| true);
+        let all = self.recent.list.drain();
+        let (mut xid, mut n) = (0, 0);
+        for change in all.iter() {
+            self.note_change(change);
+            n = if change.xid == xid { n + 1 } else { 1 };
+            xid = change.xid;
+            if n == self.config.large {
+                self.txs.set_large(xid);
+            }
+        }
+        self.recent.list.give_back(all);
     }
 
     /// The same for those of a block.
@@ -210,14 +283,18 @@ impl<S: Sink> Ledger<S> {
         }
         let has = |off: OffsetNumber| off != 0 && items.contains(off);
         let concerned = |change: &Change| has(change.inserted) || has(change.deleted);
-        if self.recent.0.any_of(rel, blkno, concerned) {
+        if self.recent.list.any_of(rel, blkno, concerned)
+            || self.recent.gathered.any_of(rel, blkno, items)
+        {
             self.note_recent_in(rel, blkno);
         }
     }
 
     fn note_recent_in(&mut self, rel: u32, blkno: BlockNumber) {
-        let mut noting = self.recent.0.begin_noting(rel, blkno);
-        while let Some(change) = self.recent.0.note_next(&mut noting) {
+        // What the list has of the block came later.
+        self.note_gathered(|of| of.is_at(rel, blkno));
+        let mut noting = self.recent.list.begin_noting(rel, blkno);
+        while let Some(change) = self.recent.list.note_next(&mut noting) {
             self.note_change(&change);
         }
     }
@@ -225,11 +302,42 @@ impl<S: Sink> Ledger<S> {
     /// A transaction has ended: make its changes that wait.
     #[inline]
     pub(crate) fn settle_recent(&mut self, xid: TransactionId, outcome: Outcome) {
-        let Some(mut settling) = self.recent.0.end(xid) else {
+        if !self.recent.gathered.is_empty() {
+            self.note_gathered(|of| of.xid == xid);
+        }
+        if let Some(settling) = self.recent.list.end(xid) {
+            self.settle(settling, outcome);
+        }
+    }
+
+    /// Transactions have ended as one: the same for all of them. What one of
+    /// them inserted another may have deleted, so all come in the order of the
+    /// WAL; what was noted before came before, and is decided afterwards as for
+    /// one transaction alone.
+    pub(crate) fn settle_recent_of(
+        &mut self,
+        xids: impl Iterator<Item = TransactionId> + Clone,
+        outcome: Outcome,
+    ) {
+        if self.recent.is_empty() {
             return;
-        };
-        while let Some(change) = self.recent.0.settle(&mut settling) {
-            match self.recent.0.goes_on(&settling, &change) {
+        }
+        if !self.recent.gathered.is_empty() {
+            for xid in xids.clone() {
+                self.note_gathered(|of| of.xid == xid);
+            }
+        }
+        match self.recent.list.end_all(xids) {
+            Ok(Some(settling)) => self.settle(settling, outcome),
+            Ok(None) => {}
+            Err(NoMemory) => self.note_recent(),
+        }
+    }
+
+    #[inline]
+    fn settle(&mut self, mut settling: Settling, outcome: Outcome) {
+        while let Some(change) = self.recent.list.settle(&mut settling) {
+            match self.recent.list.goes_on(&settling, &change) {
                 false => self.make_change(&change, outcome),
                 true => self.make_changes(change, &mut settling, outcome),
             }
@@ -263,18 +371,16 @@ impl<S: Sink> Ledger<S> {
             if change.deleted != 0 && change.deleted != change.inserted {
                 deleted.insert(change.deleted);
             }
-            next = match self.recent.0.goes_on(settling, &change) {
-                true => self.recent.0.settle(settling),
+            next = match self.recent.list.goes_on(settling, &change) {
+                true => self.recent.list.settle(settling),
                 false => None,
             };
         }
-        if let Some((rel, blkno)) = self.recent.0.next_block(settling) {
+        if let Some((rel, blkno)) = self.recent.list.next_block(settling) {
             self.touch(rel, blkno);
         }
         let count = |counters: &mut Counters| {
-            counters.hot_updates += sum.hot_updates;
-            counters.other_updates += sum.other_updates;
-            counters.visible_lost += sum.visible_lost;
+            counters.add_counted(&sum);
             counted
         };
         self.make_in_block(&first, outcome, updated, count, |range, b, mem| {

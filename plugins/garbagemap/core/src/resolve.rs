@@ -9,18 +9,23 @@ use crate::xact::{Oracle, Outcome, Touch, precedes};
 
 impl<S: Sink> Ledger<S> {
     /// A transaction and its children have ended, says the WAL.
-    pub(crate) fn finish(&mut self, xids: impl Iterator<Item = TransactionId>, committed: bool) {
-        xids.for_each(|xid| self.finish_one(xid, committed));
+    pub(crate) fn finish(
+        &mut self,
+        xids: impl Iterator<Item = TransactionId> + Clone,
+        committed: bool,
+    ) {
+        let outcome = outcome(committed);
+        xids.clone()
+            .for_each(|xid| self.ended.record(xid, committed));
+        self.settle_recent_of(xids.clone(), outcome);
+        xids.for_each(|xid| self.settle_transaction(xid, outcome));
     }
 
     /// A transaction has ended, says the WAL.
     #[inline]
     pub(crate) fn finish_one(&mut self, xid: TransactionId, committed: bool) {
         self.ended.record(xid, committed);
-        let outcome = match committed {
-            true => Outcome::Committed,
-            false => Outcome::Aborted,
-        };
+        let outcome = outcome(committed);
         self.settle_recent(xid, outcome);
         self.settle_transaction(xid, outcome);
     }
@@ -103,6 +108,13 @@ impl<S: Sink> Ledger<S> {
         if wait {
             self.show_later(idx, rangeno);
         }
+    }
+}
+
+fn outcome(committed: bool) -> Outcome {
+    match committed {
+        true => Outcome::Committed,
+        false => Outcome::Aborted,
     }
 }
 

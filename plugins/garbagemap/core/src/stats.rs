@@ -14,6 +14,10 @@ pub struct Config {
     pub max_memory: usize,
     /// Whether live tuples are counted, at two bytes per known block.
     pub count_tuples: bool,
+    /// A transaction is large if so many changes of it, one after the other,
+    /// had to be noted at once before it ended: what more it does is put
+    /// together by block. 0 for none.
+    pub large: u32,
 }
 
 impl Default for Config {
@@ -23,6 +27,7 @@ impl Default for Config {
             range_blocks: 32,
             max_memory: 256 << 20,
             count_tuples: true,
+            large: 256,
         }
     }
 }

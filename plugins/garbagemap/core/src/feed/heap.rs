@@ -5,11 +5,11 @@
 //! where no image took their place.
 
 use walker_wal::heap::{
-    HeapRecord, PlainChange, XLH_DELETE_ALL_VISIBLE_CLEARED, XLH_DELETE_IS_SUPER,
+    HeapRecord, PlainChange, PlainLock, XLH_DELETE_ALL_VISIBLE_CLEARED, XLH_DELETE_IS_SUPER,
     XLH_INSERT_ALL_VISIBLE_CLEARED, XLH_UPDATE_NEW_ALL_VISIBLE_CLEARED,
     XLH_UPDATE_OLD_ALL_VISIBLE_CLEARED, XLHL_XMAX_IS_MULTI, XLHL_XMAX_LOCK_ONLY, XLOG_HEAP_DELETE,
-    XLOG_HEAP_HOT_UPDATE, XLOG_HEAP_INSERT, XLOG_HEAP_OPMASK, XLOG_HEAP_UPDATE, XlHeapDelete,
-    XlHeapInsert, XlHeapLock, XlHeapUpdate,
+    XLOG_HEAP_HOT_UPDATE, XLOG_HEAP_INSERT, XLOG_HEAP_LOCK, XLOG_HEAP_OPMASK, XLOG_HEAP_UPDATE,
+    XlHeapDelete, XlHeapInsert, XlHeapLock, XlHeapUpdate, plain_lock,
 };
 use walker_wal::heap2::{Heap2Record, PruneReason, XlHeapMultiInsert, XlHeapPrune, XlHeapVacuum};
 use walker_wal::heap2::{XLHP_HAS_DEAD_ITEMS, XLHP_HAS_NOW_UNUSED_ITEMS, XLHP_HAS_REDIRECTIONS};
@@ -23,7 +23,7 @@ use super::{Server, at};
 use crate::audit::Expect;
 use crate::block::{Event, MAX_OFFSET, Offsets, Pruned};
 use crate::counters::Why;
-use crate::ledger::Ledger;
+use crate::ledger::{At, Ledger};
 use crate::recent::{Change, How};
 use crate::{Sink, xact};
 
@@ -45,6 +45,13 @@ impl<S: Sink> Ledger<S> {
             XLOG_HEAP_INSERT => self.apply_insert(rec, server),
             XLOG_HEAP_DELETE => self.apply_delete(rec, server),
             XLOG_HEAP_UPDATE | XLOG_HEAP_HOT_UPDATE => self.apply_update(rec, server),
+            XLOG_HEAP_LOCK => match plain_lock(rec) {
+                Some(lock) => {
+                    self.apply_plain_lock(rec, &lock);
+                    Ok(())
+                }
+                None => self.apply_other(major, rec, server),
+            },
             _ => self.apply_other(major, rec, server),
         }
     }
@@ -250,9 +257,6 @@ impl<S: Sink> Ledger<S> {
         }
     }
 
-    /// With a multixact that is not for locking only, the tuple keeps the
-    /// updater it had, who may run or have committed. Any other lock shows
-    /// that an updater it had has aborted.
     #[inline(never)]
     fn apply_lock<R: Record + ?Sized>(
         &mut self,
@@ -262,10 +266,24 @@ impl<S: Sink> Ledger<S> {
     ) -> Result<(), WalError> {
         let block = main(&lock.block)?;
         let off = checked(lock.offnum)?;
-        if lock.infobits_set & (XLHL_XMAX_IS_MULTI | XLHL_XMAX_LOCK_ONLY) != XLHL_XMAX_IS_MULTI {
+        if shows_no_updater(lock.infobits_set) {
             self.lock_only(at(rec, block), off);
         }
         self.apply_image(rec, block, Expect::Exact, server)
+    }
+
+    /// A tuple was locked, and there is no image of its block.
+    #[inline]
+    fn apply_plain_lock<R: Record + ?Sized>(&mut self, rec: &R, lock: &PlainLock) {
+        if shows_no_updater(lock.infobits_set) {
+            let at = At {
+                locator: lock.locator,
+                blkno: lock.blkno,
+                end_lsn: rec.end_lsn(),
+                sets_page_lsn: true,
+            };
+            self.lock_only(at, lock.offnum);
+        }
     }
 
     #[inline(never)]
@@ -279,15 +297,19 @@ impl<S: Sink> Ledger<S> {
         if multi.init_page {
             self.init_page(at(rec, block));
         }
-        let mut rel = None;
+        let (mut inserted, mut frozen) = (Offsets::default(), Offsets::default());
         for tuple in multi.tuples() {
             let off = checked(tuple.offnum)?;
-            let xid = match tuple.tuple {
-                Some(tuple) if tuple.header.infomask.xmin_frozen() => None,
-                _ => Some(writer(rec)?),
-            };
-            rel = self.insert(at(rec, block), off, xid);
+            match tuple.tuple {
+                Some(tuple) if tuple.header.infomask.xmin_frozen() => frozen.insert(off),
+                _ => inserted.insert(off),
+            }
         }
+        let xid = match inserted.is_empty() {
+            true => rec.xid(),
+            false => writer(rec)?,
+        };
+        let rel = self.insert_all(at(rec, block), (inserted, frozen), xid);
         self.count_visible_lost(rel, multi.flags & XLH_INSERT_ALL_VISIBLE_CLEARED);
         self.apply_image(rec, block, Expect::Exact, server)
     }
@@ -379,6 +401,13 @@ impl<S: Sink> Ledger<S> {
             _ => Ok(()),
         }
     }
+}
+
+/// With a multixact that is not for locking only, the tuple keeps the updater
+/// it had, who may run or have committed. Any other lock shows that an updater
+/// it had has aborted.
+fn shows_no_updater(infobits_set: u8) -> bool {
+    infobits_set & (XLHL_XMAX_IS_MULTI | XLHL_XMAX_LOCK_ONLY) != XLHL_XMAX_IS_MULTI
 }
 
 /// Tuples are in main forks. (The initialisation fork of an unlogged relation

@@ -149,9 +149,7 @@ impl<S: Sink> Ledger<S> {
 
     /// The relations first: what they have undecided goes with them.
     fn end(&mut self, end: &XactEnd<'_>, committed: bool) {
-        // A tuple may be inserted by one of the family and deleted by another,
-        // which must not be settled before.
-        if !end.rels.is_empty() || !end.subxacts.is_empty() {
+        if !end.rels.is_empty() {
             self.note_recent();
         }
         end.rels

@@ -6,7 +6,6 @@ use super::{DEAD, DELETED, Group, INSERTED, Range};
 use crate::MAX_RANGE_BLOCKS;
 use crate::block::{Offsets, block_of, position};
 use crate::mem::{Mem, NoMemory};
-use crate::sets::Both;
 use crate::xact::Outcome;
 
 impl Range {
@@ -52,21 +51,10 @@ impl Range {
         outcome: Outcome,
         mem: &mut Mem,
     ) -> Result<bool, NoMemory> {
-        if !self.pending.is_empty() {
-            self.pending.remove_offsets(b, inserted, mem);
-        }
-        let both = Both {
-            one: inserted,
-            other: inserted,
-        };
-        let was = self.garbage.take(b, both, mem);
-        match was.one.is_empty() {
-            true => self.normal.add(b, inserted.count()),
-            false => self.normal.set(b, None),
-        }
+        let contradiction = self.free_all(b, inserted, mem);
         let now_dead = outcome.dead(inserted, deleted);
         self.garbage.insert_offsets(DEAD, b, now_dead, mem)?;
-        Ok(was != Both::default())
+        Ok(contradiction)
     }
 
     /// A transaction has ended; how many of its deletions were updates. After

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use walker_wal::TransactionId;
 
 use super::pending::Change;
-use crate::block::{Offsets, block_of, item_of};
+use crate::block::{Offsets, block_of, item_of, position};
 use crate::mem::{MALLOC_OVERHEAD, Mem, NoMemory};
 use crate::sets::{Both, Sets, Which};
 
@@ -126,6 +126,27 @@ impl Groups {
         self.add_at(at, change, mem)
     }
 
+    /// The same for many of a block.
+    pub(super) fn add_all(
+        &mut self,
+        b: u8,
+        (inserted, deleted): (Offsets, Offsets),
+        (xid, updated): (TransactionId, u16),
+        mem: &mut Mem,
+    ) -> Result<(), NoMemory> {
+        let at = self.make(xid, mem)?;
+        if let Some(group) = self.list.get_mut(at) {
+            group.sets.insert_offsets(INSERTED, b, inserted, mem)?;
+            group.sets.insert_offsets(DELETED, b, deleted, mem)?;
+            group.updated = group.updated.saturating_add(updated);
+        }
+        if self.indexed {
+            let mut all = inserted.iter().chain(deleted.iter());
+            all.try_for_each(|off| self.note(position(b, off), mem))?;
+        }
+        Ok(())
+    }
+
     #[inline]
     fn add_at(&mut self, at: usize, change: Change, mem: &mut Mem) -> Result<(), NoMemory> {
         if let Some(group) = self.list.get_mut(at) {
@@ -211,7 +232,17 @@ impl Groups {
         }
     }
 
-    /// Nobody deletes the tuple at this position.
+    /// Whether somebody deletes the tuple at this position.
+    pub(super) fn deletes(&self, pos: u16) -> bool {
+        if self.indexed && !self.index.contains(KNOWN, pos) {
+            return false;
+        }
+        self.list
+            .iter()
+            .any(|group| group.sets.contains(DELETED, pos))
+    }
+
+    /// Nobody deletes the tuple at this position any more.
     pub(super) fn forget_deletion(&mut self, pos: u16, mem: &mut Mem) {
         if self.indexed && !self.index.contains(KNOWN, pos) {
             return;

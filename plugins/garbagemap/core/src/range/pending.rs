@@ -9,7 +9,7 @@
 use walker_wal::TransactionId;
 
 use super::groups::{DELETED, Group, Groups};
-use crate::block::{Event, Offsets, block_of, item_of};
+use crate::block::{Event, Offsets, block_of, item_of, position};
 use crate::few::Few;
 use crate::mem::{Boxed, Mem, NoMemory};
 use crate::xact::precedes;
@@ -17,6 +17,8 @@ use crate::xact::precedes;
 /// No position.
 const NOWHERE: u16 = u16::MAX;
 
+/// So many changes of a block make no group where there is none.
+const FEW: usize = 4;
 /// So many changes are kept in the list.
 const MANY: usize = 16;
 
@@ -105,6 +107,47 @@ impl Pending {
             }
         }
         self.few.push(change, mem)?;
+        Ok(new)
+    }
+
+    /// The transaction inserted and then deleted these of a block, of which so
+    /// many were updates. True if it had nothing in this range.
+    pub(super) fn add_all(
+        &mut self,
+        b: u8,
+        (inserted, deleted): (Offsets, Offsets),
+        (xid, updated): (TransactionId, u16),
+        mem: &mut Mem,
+    ) -> Result<bool, NoMemory> {
+        if inserted.is_empty() && deleted.is_empty() {
+            return Ok(false);
+        }
+        let new = !self.has(xid);
+        let n = usize::from(inserted.count() + deleted.count());
+        if self.groups.is_none() && n <= FEW && self.few.len() + n <= MANY {
+            let inserted = inserted.iter().map(|off| (position(b, off), NOWHERE));
+            let deleted = deleted.iter().map(|off| (NOWHERE, position(b, off)));
+            let mut updates = updated;
+            for (ins, del) in inserted.chain(deleted) {
+                // Which of them are updates matters to nobody.
+                let updated = del != NOWHERE && updates > 0;
+                updates -= u16::from(updated);
+                let change = Change {
+                    xid,
+                    ins,
+                    del,
+                    updated,
+                };
+                self.few.push(change, mem)?;
+            }
+            return Ok(new);
+        }
+        // Who has a group has nothing in the list.
+        let groups = match self.few.any(|change| change.xid == xid) {
+            true => self.group_all(mem)?,
+            false => self.make_groups(mem)?,
+        };
+        groups.add_all(b, (inserted, deleted), (xid, updated), mem)?;
         Ok(new)
     }
 
@@ -221,6 +264,16 @@ impl Pending {
         if !self.is_empty() {
             self.remove_offsets(b, Offsets::ALL, mem);
         }
+    }
+
+    /// Whether somebody deletes the tuple at this position.
+    #[inline]
+    pub(crate) fn deletes(&self, pos: u16) -> bool {
+        self.few.any(|change| change.del == pos)
+            || self
+                .groups
+                .as_ref()
+                .is_some_and(|groups| groups.deletes(pos))
     }
 
     /// Who deletes the tuple at this position, as far as is known: the

@@ -11,6 +11,7 @@
 use walker_wal::{BlockNumber, TransactionId};
 
 use super::Change;
+use crate::mem::NoMemory;
 
 /// So many entries at most: what a transaction changes within some hundred
 /// tables, or many transactions in one.
@@ -61,6 +62,8 @@ pub(super) struct List {
     full: usize,
     by_xid: [OfXid; PLACES],
     by_block: [u16; BLOCK_PLACES],
+    /// Used while some are put in order.
+    order: Vec<u16>,
 }
 
 impl Default for List {
@@ -71,6 +74,7 @@ impl Default for List {
             full: 0,
             by_xid: [OfXid::default(); PLACES],
             by_block: [NONE; BLOCK_PLACES],
+            order: Vec::new(),
         }
     }
 }
@@ -206,6 +210,35 @@ impl List {
         }
         own.xid = 0;
         Some(Settling(own.first))
+    }
+
+    /// The same of transactions that have ended as one: their changes come in
+    /// the order of the WAL, whoever's they are.
+    pub(super) fn end_all(
+        &mut self,
+        xids: impl Iterator<Item = TransactionId>,
+    ) -> Result<Option<Settling>, NoMemory> {
+        self.order.clear();
+        self.order.try_reserve(self.entries.len())?;
+        for xid in xids {
+            let Some(Settling(mut at)) = self.end(xid) else {
+                continue;
+            };
+            while let Some(entry) = self.entries.get(usize::from(at)) {
+                self.order.push(at);
+                at = entry.next;
+            }
+        }
+        self.order.sort_unstable();
+        // From the last one on, each leads to the one behind it.
+        let mut next = NONE;
+        for &at in self.order.iter().rev() {
+            if let Some(entry) = self.entries.get_mut(usize::from(at)) {
+                entry.next = next;
+            }
+            next = at;
+        }
+        Ok((next != NONE).then_some(Settling(next)))
     }
 
     /// The next change that waits of a transaction that has ended.

@@ -44,6 +44,8 @@ pub(crate) struct Transactions {
     near: Vec<Place>,
     far: Map<TransactionId, Touches>,
     len: usize,
+    /// Large ones in the table.
+    large: usize,
 }
 
 impl Transactions {
@@ -58,8 +60,8 @@ impl Transactions {
             || !self.far.is_empty() && self.far.contains_key(&xid)
     }
 
-    /// Whether it pays not to let its changes wait for its end: it was said so,
-    /// or it is not in the table.
+    /// Whether it pays not to let its changes wait for its end in the list: it
+    /// was said so, or it is not in the table.
     #[inline]
     pub(crate) fn is_large(&self, xid: TransactionId) -> bool {
         let place = self.near.get(xid as usize % NEAR);
@@ -67,10 +69,17 @@ impl Transactions {
             || !self.far.is_empty() && self.far.contains_key(&xid)
     }
 
-    /// It has so many changes that no more of them should wait.
+    /// Whether there may be one of those.
+    #[inline]
+    pub(crate) fn has_large(&self) -> bool {
+        self.large != 0 || !self.far.is_empty()
+    }
+
+    /// It has so many changes that no more of them should wait in the list.
     pub(crate) fn set_large(&mut self, xid: TransactionId) {
         let place = self.near.get_mut(xid as usize % NEAR);
-        if let Some(place) = place.filter(|place| place.xid == xid) {
+        if let Some(place) = place.filter(|place| place.xid == xid && xid != 0) {
+            self.large += usize::from(!place.large);
             place.large = true;
         }
     }
@@ -132,7 +141,10 @@ impl Transactions {
     #[inline]
     pub(crate) fn take(&mut self, xid: TransactionId, mem: &mut Mem) -> Option<Touches> {
         let touches = match self.near.get_mut(xid as usize % NEAR) {
-            Some(place) if place.xid == xid && xid != 0 => std::mem::take(place).touches,
+            Some(place) if place.xid == xid && xid != 0 => {
+                self.large -= usize::from(place.large);
+                std::mem::take(place).touches
+            }
             _ if self.far.is_empty() => return None,
             _ => self.far.remove(&xid)?,
         };
@@ -160,6 +172,7 @@ impl Transactions {
         };
         for place in self.near.iter_mut().filter(|place| place.xid != 0) {
             if !stays(place.xid, &mut place.touches) {
+                self.large -= usize::from(place.large);
                 *place = Place::default();
             }
         }

@@ -97,12 +97,12 @@ proptest! {
         records in prop::collection::vec(record(), 0..120),
     ) {
         let major = [Major::V15, Major::V16, Major::V17, Major::V18][seed as usize % 4];
-        let mut world = World::new(major, 700, 8);
+        let mut world = World::new(major, 700, (8, 2));
         run(&mut world, seed, 130);
         world.drain();
         let mut state = Vec::new();
         world.ledger.save(&mut state).unwrap();
-        let config = Config { range_blocks: 8, max_memory, ..Config::default() };
+        let config = Config { range_blocks: 8, max_memory, large: 1, ..Config::default() };
         let mut ledger = Ledger::new(config, TestSink::default());
         ledger.load(&mut state.as_slice()).unwrap();
 

@@ -1,6 +1,7 @@
 //! Tests of the ledger from outside: records in, counters out.
 
 mod hostile;
+mod large;
 mod limits;
 mod model;
 mod order;

@@ -38,7 +38,7 @@ pub struct World {
     applied: usize,
     scanning: [bool; 2],
     read: Vec<ReadPage>,
-    range_blocks: u32,
+    sizes: Sizes,
     /// Compare in between, not only when all has ended.
     strict: bool,
     /// A saved state, and the records applied by then.
@@ -51,24 +51,28 @@ pub struct World {
     compared: (usize, usize, usize),
 }
 
-fn config(range_blocks: u32) -> Config {
+/// Blocks in a range, and what makes a transaction large.
+type Sizes = (u32, u32);
+
+fn config((range_blocks, large): Sizes) -> Config {
     Config {
         range_blocks,
+        large,
         ..Config::default()
     }
 }
 
 impl World {
-    pub fn new(major: Major, first_xid: u32, range_blocks: u32) -> World {
+    pub fn new(major: Major, first_xid: u32, sizes: Sizes) -> World {
         let mut server = Server::new(major, first_xid);
         RELS.into_iter().for_each(|rel| server.create(rel));
         World {
             server,
-            ledger: Ledger::new(config(range_blocks), TestSink::default()),
+            ledger: Ledger::new(config(sizes), TestSink::default()),
             applied: 0,
             scanning: [false; 2],
             read: Vec::new(),
-            range_blocks,
+            sizes,
             strict: true,
             saved: None,
             saving: None,
@@ -229,6 +233,10 @@ impl World {
             119 => self.restart(),
             120..=125 => {
                 let n = server.random(30) as usize;
+                // What has not ended is noted, and may make it large.
+                if server.random(3) == 0 {
+                    self.ledger.publish(None);
+                }
                 self.apply(n);
             }
             _ => {
@@ -242,7 +250,7 @@ impl World {
 
     /// The ledger that a saved state stands for.
     fn copy_of(&self, mut state: &[u8]) -> Ledger<TestSink> {
-        let mut ledger = Ledger::new(config(self.range_blocks), TestSink::default());
+        let mut ledger = Ledger::new(config(self.sizes), TestSink::default());
         ledger.load(&mut state).unwrap();
         ledger
     }
@@ -308,8 +316,9 @@ impl World {
     /// The sink shows what the ledger knows.
     fn check_shown(&self, rel: RelFileLocator, blocks: u32) {
         let shown = self.ledger.sink().get(rel);
-        for first in (0..blocks).step_by(self.range_blocks as usize) {
-            let in_range = (first..first + self.range_blocks).map(|b| self.ledger.block(rel, b));
+        let (range_blocks, _) = self.sizes;
+        for first in (0..blocks).step_by(range_blocks as usize) {
+            let in_range = (first..first + range_blocks).map(|b| self.ledger.block(rel, b));
             let in_range: Vec<_> = in_range.collect();
             let first_unknown = in_range.iter().take_while(|b| b.is_some()).count();
             let views = || in_range.iter().flatten();
@@ -318,7 +327,7 @@ impl World {
             let normal = views()
                 .map(|v| v.normal.map(usize::from))
                 .sum::<Option<usize>>();
-            let counts = shown.and_then(|s| s.ranges.get(&(first / self.range_blocks)));
+            let counts = shown.and_then(|s| s.ranges.get(&(first / range_blocks)));
             match counts {
                 Some(c) => {
                     assert_eq!(usize::from(c.first_unknown), first_unknown, "{rel} {first}");
@@ -401,11 +410,12 @@ proptest! {
         major in majors(),
         first_xid in prop_oneof![Just(700u32), Just(u32::MAX - 20)],
         range_shift in 0..4u32,
+        large in prop_oneof![Just(1u32), Just(3), Just(256)],
         strict in prop::bool::weighted(0.9),
         before in steps(120),
         steps in steps(500),
     ) {
-        let mut world = World::new(major, first_xid, 1 << range_shift);
+        let mut world = World::new(major, first_xid, (1 << range_shift, large));
         // What happened before the ledger was there is not told to it.
         for (op, seed) in before {
             if op < 100 {
@@ -433,7 +443,7 @@ fn histories_are_rich() {
     let (mut compared, mut known, mut dead, mut checked) = (0, 0, 0, 0);
     for history in 0..60u64 {
         let major = [Major::V15, Major::V18][history as usize % 2];
-        let mut world = World::new(major, 700, 4);
+        let mut world = World::new(major, 700, (4, 256));
         run(&mut world, history, 700);
         world.finish();
         outcomes.append(&mut world.outcomes);

@@ -11,42 +11,47 @@ use crate::sim::page::Page;
 use crate::sim::sink::TestSink;
 
 /// Applies records one after the other, and shows nothing in between.
-struct Batch {
-    ledger: Ledger<TestSink>,
+pub struct Batch {
+    pub ledger: Ledger<TestSink>,
     lsn: u64,
 }
 
 impl Batch {
     /// Of a table with one page, on which there is one old tuple.
-    fn new() -> Self {
-        let mut batch = Self {
-            ledger: ledger(),
-            lsn: 0,
-        };
+    pub fn new() -> Self {
+        Self::on(ledger())
+    }
+
+    pub fn on(ledger: Ledger<TestSink>) -> Self {
+        let mut batch = Self { ledger, lsn: 0 };
         batch.apply(hint_image(1, 0, vec![tuple(2, 0, 0x0900)]));
         batch
     }
 
-    fn apply(&mut self, record: RecordBuilder) {
+    pub fn apply(&mut self, record: RecordBuilder) {
         self.lsn += 10;
         let told = &mut Told::default();
         read(&mut self.ledger, record, self.lsn, told);
     }
 
-    fn insert(&mut self, xid: u32, off: u8) {
+    pub fn insert(&mut self, xid: u32, off: u8) {
+        self.insert_into(0, xid, off);
+    }
+
+    pub fn insert_into(&mut self, blkno: u32, xid: u32, off: u8) {
         let record = RecordBuilder::new(RmgrId::HEAP, 0x00).xid(xid);
-        let block = spec(1, 0).data(&[1, 0, 0, 8, 24, 1]);
+        let block = spec(1, blkno).data(&[1, 0, 0, 8, 24, 1]);
         self.apply(record.main_data(&[off, 0, 0]).block(block));
     }
 
-    fn delete(&mut self, xid: u32, off: u8) {
+    pub fn delete(&mut self, xid: u32, off: u8) {
         let main = [0xBC, 2, 0, 0, off, 0, 0, 0];
         let record = RecordBuilder::new(RmgrId::HEAP, 0x10).xid(xid);
         self.apply(record.main_data(&main).block(spec(1, 0)));
     }
 
     /// On the page, HOT.
-    fn update(&mut self, xid: u32, old: u8, new: u8) {
+    pub fn update(&mut self, xid: u32, old: u8, new: u8) {
         let main = [0xBC, 2, 0, 0, old, 0, 0, 0, 0, 0, 0, 0, new, 0];
         let block = spec(1, 0).data(&[1, 0, 0, 8, 24, 1, 2, 3]);
         let record = RecordBuilder::new(RmgrId::HEAP, 0x40).xid(xid);
@@ -54,7 +59,7 @@ impl Batch {
     }
 
     /// From another page of the table to this one.
-    fn update_from(&mut self, xid: u32, (blkno, old): (u32, u8), new: u8) {
+    pub fn update_from(&mut self, xid: u32, (blkno, old): (u32, u8), new: u8) {
         let main = [0xBC, 2, 0, 0, old, 0, 0, 0, 0, 0, 0, 0, new, 0];
         let record = RecordBuilder::new(RmgrId::HEAP, 0x20).xid(xid);
         let to = spec(1, 0).data(&[1, 0, 0, 8, 24, 1]);
@@ -63,7 +68,7 @@ impl Batch {
     }
 
     /// A lock that shows that nobody deletes the tuple.
-    fn lock(&mut self, xid: u32, off: u8) {
+    pub fn lock(&mut self, xid: u32, off: u8) {
         // XLHL_XMAX_LOCK_ONLY
         let main = [0xBC, 2, 0, 0, off, 0, 2, 0];
         let record = RecordBuilder::new(RmgrId::HEAP, 0x60).xid(xid);
@@ -79,26 +84,31 @@ impl Batch {
     }
 
     /// The end of a transaction, with a subtransaction or without.
-    fn end(&mut self, xid: u32, committed: bool, sub: Option<u32>) {
+    pub fn end(&mut self, xid: u32, committed: bool, sub: Option<u32>) {
+        self.end_family(xid, committed, sub.as_slice());
+    }
+
+    pub fn end_family(&mut self, xid: u32, committed: bool, subs: &[u32]) {
         let mut main = vec![0; 8];
         let mut info = if committed { 0x00 } else { 0x20 };
-        if let Some(sub) = sub {
+        if !subs.is_empty() {
             info |= 0x80;
-            main.extend([2, 0, 0, 0, 1, 0, 0, 0]);
-            main.extend(sub.to_le_bytes());
+            main.extend([2, 0, 0, 0, subs.len() as u8, 0, 0, 0]);
+            main.extend(subs.iter().flat_map(|sub| sub.to_le_bytes()));
         }
         let record = RecordBuilder::new(RmgrId::XACT, info).xid(xid);
         self.apply(record.main_data(&main));
     }
 
     /// The dead tuples of the page, at the end of the batch.
-    fn dead(&mut self) -> Vec<u16> {
+    pub fn dead(&mut self) -> Vec<u16> {
         self.ledger.publish(None);
         let stats = self.ledger.stats();
         assert_eq!((stats.contradictions, stats.image_mismatches), (0, 0));
-        let dead = self.ledger.block(rel(1), 0).expect("a known block").dead;
-        assert_eq!(stats.dead_tuples, dead.len() as u64);
-        dead
+        let dead = |blkno| self.ledger.block(rel(1), blkno).map(|block| block.dead);
+        let all = (0..50).filter_map(dead).map(|dead| dead.len() as u64);
+        assert_eq!(stats.dead_tuples, all.sum::<u64>());
+        dead(0).expect("a known block")
     }
 }
 

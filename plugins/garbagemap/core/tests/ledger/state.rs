@@ -19,7 +19,7 @@ fn ledger() -> Ledger<TestSink> {
 
 /// A state with a bit of everything.
 fn world() -> (World, Vec<u8>) {
-    let mut world = World::new(Major::V17, 700, 4);
+    let mut world = World::new(Major::V17, 700, (4, 256));
     run(&mut world, 4711, 600);
     for op in [24, 24, 14, 24, 10, 70, 24, 24] {
         world.step(op, 99 + u32::from(op));

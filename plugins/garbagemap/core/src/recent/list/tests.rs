@@ -56,7 +56,22 @@ proptest! {
                     prop_assert_eq!(all, of_xid.map(|c| number(&c)).collect::<Vec<_>>());
                     known.remove(&xid);
                 }
-                90..96 => {
+                90..92 => {
+                    // One that comes twice has ended.
+                    let family = [xid, xid + 1, xid + 256, xid];
+                    let mut all = Vec::new();
+                    if let Some(mut settling) = list.end_all(family.into_iter()).unwrap() {
+                        while let Some(change) = list.settle(&mut settling) {
+                            all.push(number(&change));
+                        }
+                    }
+                    let of_all = model.extract_if(.., |c| family.contains(&c.xid));
+                    prop_assert_eq!(all, of_all.map(|c| number(&c)).collect::<Vec<_>>());
+                    family.iter().for_each(|xid| {
+                        known.remove(xid);
+                    });
+                }
+                92..96 => {
                     let (mut noting, mut all) = (list.begin_noting(rel, blkno), Vec::new());
                     while let Some(change) = list.note_next(&mut noting) {
                         all.push(number(&change));

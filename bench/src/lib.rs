@@ -4,6 +4,7 @@ pub mod cases;
 pub mod cpu;
 pub mod data;
 pub mod machine;
+pub mod others;
 pub mod profile;
 pub mod prune;
 pub mod queries;

@@ -28,8 +28,9 @@ fn main() {
 /// A part of the bench: rounds, size in per cent, where the lines go.
 type Part = fn(usize, u64, &mut Report);
 
-const PARTS: [(&str, Part); 8] = [
+const PARTS: [(&str, Part); 9] = [
     ("walk", rivals::measure),
+    ("others", rivals::measure_others),
     ("tables", queries::measure),
     ("prune", prune::measure),
     ("tps", tps::measure),

@@ -2,38 +2,55 @@
 
 use crate::cpu::{self, Cost};
 use crate::data::{self, Backlog};
+use crate::others;
 use crate::report::{Report, Row, number};
 use crate::stats::{ratio, summary};
 use crate::walk::{start, wait_for, walk};
-use crate::workloads;
+use crate::workloads::{self, Workload};
 use std::fs;
 use walker_tests::poll::env_number;
 use walker_tests::session::{aligned, rows};
 use walker_tests::{Cluster, Mode, Server};
 
 const SECTION: &str = "walk of a backlog, CPU time";
+const OTHERS: &str = "walk of other WAL, CPU time";
 const QUIET: &str = "pg_waldump -q";
 
 /// By who did it, one cost per round; in the order in which they were.
 type Costs = Vec<(&'static str, Vec<Cost>)>;
 
-/// All workloads.
+/// The workloads that there are goals for, and all who read their WAL.
 pub fn measure(rounds: usize, size: u64, to: &mut Report) {
+    let short = env_number("BENCH_SHORT", 0) != 0;
+    walks(&workloads::ALL, (rounds, size, short), SECTION, to);
+}
+
+/// Other workloads, and only `pg_waldump -q` beside walker.
+pub fn measure_others(rounds: usize, size: u64, to: &mut Report) {
+    walks(&others::ALL, (rounds, size, true), OTHERS, to);
+}
+
+fn walks(
+    of: &[Workload],
+    (rounds, size, short): (usize, u64, bool),
+    section: &str,
+    to: &mut Report,
+) {
     data::libraries();
     let only = std::env::var("BENCH_WORKLOADS").unwrap_or_default();
     let chosen = |name: &str| only.is_empty() || only.split(';').any(|o| o.trim() == name);
-    for workload in workloads::ALL.iter().filter(|w| chosen(w.name)) {
+    for workload in of.iter().filter(|w| chosen(w.name)) {
         let backlog = Backlog::of(workload, size);
         let mut costs = Costs::new();
         for round in 0..rounds {
             eprintln!("walking: {}, round {}", workload.name, round + 1);
-            one_round(&backlog, &mut costs);
+            one_round(&backlog, short, &mut costs);
         }
-        report(workload.name, &backlog, &costs, to);
+        report((section, workload.name), &backlog, &costs, to);
     }
 }
 
-fn one_round(backlog: &Backlog, costs: &mut Costs) {
+fn one_round(backlog: &Backlog, short: bool, costs: &mut Costs) {
     let mut add = |who: &'static str, cost| match costs.iter_mut().find(|(w, _)| *w == who) {
         Some((_, list)) => list.push(cost),
         None => costs.push((who, vec![cost])),
@@ -44,7 +61,7 @@ fn one_round(backlog: &Backlog, costs: &mut Costs) {
         walk(backlog, "no_callbacks", |_| ()),
     );
     add("walker, garbagemap", walk(backlog, "garbagemap", |_| ()));
-    if env_number("BENCH_SHORT", 0) != 0 {
+    if short {
         return;
     }
     let mut stock = None;
@@ -135,7 +152,7 @@ fn summarizer(backlog: &Backlog) -> Cost {
     cost
 }
 
-fn report(name: &str, backlog: &Backlog, costs: &Costs, to: &mut Report) {
+fn report((section, name): (&str, &str), backlog: &Backlog, costs: &Costs, to: &mut Report) {
     let stretch = &backlog.stretch;
     to.facts.push((
         format!("WAL of {}, {name}", Server::get().major),
@@ -152,7 +169,7 @@ fn report(name: &str, backlog: &Backlog, costs: &Costs, to: &mut Report) {
         .expect("the first");
     let cpu = |costs: &[Cost]| -> Vec<f64> { costs.iter().map(|c| c.cpu * 1000.0).collect() };
     for (who, list) in costs {
-        let mut row = Row::new(SECTION, name, who, "ms", summary(&cpu(list)));
+        let mut row = Row::new(section, name, who, "ms", summary(&cpu(list)));
         if *who != QUIET {
             row = row.against(QUIET, ratio(&cpu(list), &cpu(quiet)));
         }
@@ -166,7 +183,7 @@ fn report(name: &str, backlog: &Backlog, costs: &Costs, to: &mut Report) {
             let walls: Vec<f64> = list.iter().map(|c| c.wall * 1000.0).collect();
             let what = "walker, garbagemap, on the clock";
             to.rows
-                .push(Row::new(SECTION, name, what, "ms", summary(&walls)));
+                .push(Row::new(section, name, what, "ms", summary(&walls)));
         }
     }
 }

@@ -135,7 +135,7 @@ fn tables(size: u64) -> u64 {
 }
 
 /// pgbench's own transaction, and rollbacks, savepoints and deletes.
-fn pgbench_mix(cluster: &Cluster, size: u64) {
+pub(crate) fn pgbench_mix(cluster: &Cluster, size: u64) {
     Pgbench::transactions(cluster, "postgres", 4, size * 800)
         .builtin(7)
         .script("undone", 2, UNDONE)
@@ -163,7 +163,7 @@ INSERT INTO pgbench_accounts (aid, bid, abalance, filler)
 ";
 
 /// Runs statements one by one, as psql does; `$n` is the number.
-fn sql(cluster: &Cluster, statements: &str, n: u64) {
+pub(crate) fn sql(cluster: &Cluster, statements: &str, n: u64) {
     let text = statements.replace("$n", &n.to_string());
     walker_tests::cluster::psql_file(cluster, "postgres", &text);
 }

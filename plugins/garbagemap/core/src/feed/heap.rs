@@ -11,8 +11,7 @@ use walker_wal::heap::{
     XLOG_HEAP_HOT_UPDATE, XLOG_HEAP_INSERT, XLOG_HEAP_LOCK, XLOG_HEAP_OPMASK, XLOG_HEAP_UPDATE,
     XlHeapDelete, XlHeapInsert, XlHeapLock, XlHeapUpdate, plain_lock,
 };
-use walker_wal::heap2::{Heap2Record, PruneReason, XlHeapMultiInsert, XlHeapPrune, XlHeapVacuum};
-use walker_wal::heap2::{XLHP_HAS_DEAD_ITEMS, XLHP_HAS_NOW_UNUSED_ITEMS, XLHP_HAS_REDIRECTIONS};
+use walker_wal::heap2::{Heap2Record, XlHeapMultiInsert, XlHeapPrune};
 use walker_wal::{
     Block, BlockNumber, ForkNumber, Major, OffsetNumber, Record, RelFileLocator, TransactionId,
     WalError,
@@ -21,16 +20,13 @@ use walker_wal::{heap, heap2};
 
 use super::{Server, at};
 use crate::audit::Expect;
-use crate::block::{Event, MAX_OFFSET, Offsets, Pruned};
-use crate::counters::Why;
+use crate::block::{Event, MAX_OFFSET, Offsets};
 use crate::ledger::{At, Ledger};
 use crate::recent::{Change, How};
 use crate::{Sink, xact};
 
 const UPDATE_VISIBLE_CLEARED: u8 =
     XLH_UPDATE_OLD_ALL_VISIBLE_CLEARED | XLH_UPDATE_NEW_ALL_VISIBLE_CLEARED;
-/// Flags of a pruning record with details about line pointers.
-const DETAILS: u8 = XLHP_HAS_REDIRECTIONS | XLHP_HAS_DEAD_ITEMS | XLHP_HAS_NOW_UNUSED_ITEMS;
 
 impl<S: Sink> Ledger<S> {
     pub(super) fn apply_heap<R: Record + ?Sized>(
@@ -314,91 +310,12 @@ impl<S: Sink> Ledger<S> {
         self.apply_image(rec, block, Expect::Exact, server)
     }
 
-    fn apply_prune<R: Record + ?Sized>(
-        &mut self,
-        rec: &R,
-        prune: &XlHeapPrune<'_>,
-        server: &mut Server<'_>,
-    ) -> Result<(), WalError> {
-        self.why = match prune.reason {
-            PruneReason::Any | PruneReason::OnAccess => Why::Pruned,
-            PruneReason::VacuumScan | PruneReason::VacuumCleanup => Why::Vacuumed,
-        };
-        let result = self.apply_pruning(rec, prune, server);
-        self.why = Why::Learned;
-        result
-    }
-
-    fn apply_pruning<R: Record + ?Sized>(
-        &mut self,
-        rec: &R,
-        prune: &XlHeapPrune<'_>,
-        server: &mut Server<'_>,
-    ) -> Result<(), WalError> {
-        let block = main(&prune.block)?;
-        let expect = match &prune.items {
-            Some(items) => {
-                let froms = items.redirected.iter().map(|(from, _)| from);
-                let nowdead = offsets(items.nowdead.iter())?;
-                let nowunused = offsets(items.nowunused.iter())?;
-                let pruned = Pruned {
-                    gone: offsets(froms)?.or(nowdead).or(nowunused),
-                    nowdead,
-                    nowunused,
-                };
-                self.prune(at(rec, block), &pruned);
-                Expect::Exact
-            }
-            // From 17 on the flags tell that there is nothing to tell.
-            None if prune.counts.is_none() && prune.flags & DETAILS == 0 => Expect::Exact,
-            None if prune.reason == PruneReason::VacuumCleanup => Expect::Vacuumed,
-            None => Expect::Pruned,
-        };
-        self.need_image(block, expect)?;
-        self.apply_image(rec, block, expect, server)
-    }
-
-    #[inline(never)]
-    fn apply_vacuum<R: Record + ?Sized>(
-        &mut self,
-        rec: &R,
-        vacuum: &XlHeapVacuum<'_>,
-        server: &mut Server<'_>,
-    ) -> Result<(), WalError> {
-        let block = main(&vacuum.block)?;
-        let expect = match vacuum.nowunused {
-            Some(offs) => {
-                let nowunused = offsets(offs.iter())?;
-                let pruned = Pruned {
-                    gone: nowunused,
-                    nowdead: Offsets::default(),
-                    nowunused,
-                };
-                self.prune(at(rec, block), &pruned);
-                Expect::Exact
-            }
-            None => Expect::Vacuumed,
-        };
-        self.need_image(block, expect)?;
-        self.apply_image(rec, block, expect, server)
-    }
-
     #[inline]
     fn count_visible_lost(&mut self, rel: Option<u32>, cleared: u8) {
         if cleared != 0
             && let Some(idx) = rel
         {
             self.count(idx, |c| c.visible_lost += 1);
-        }
-    }
-
-    /// What the record does not say, an image must show.
-    fn need_image(&self, block: &Block<'_>, expect: Expect) -> Result<(), WalError> {
-        match expect {
-            Expect::Pruned | Expect::Vacuumed if block.image.is_none() => {
-                Err(WalError::MissingBlock { id: block.id })
-            }
-            _ => Ok(()),
         }
     }
 }
@@ -412,7 +329,7 @@ fn shows_no_updater(infobits_set: u8) -> bool {
 
 /// Tuples are in main forks. (The initialisation fork of an unlogged relation
 /// is logged, but is not where its tuples are.)
-fn main<'a, 'b>(block: &'b Block<'a>) -> Result<&'b Block<'a>, WalError> {
+pub(super) fn main<'a, 'b>(block: &'b Block<'a>) -> Result<&'b Block<'a>, WalError> {
     match block.fork {
         ForkNumber::MAIN => Ok(block),
         ForkNumber(fork) => Err(WalError::Invalid {
@@ -422,7 +339,7 @@ fn main<'a, 'b>(block: &'b Block<'a>) -> Result<&'b Block<'a>, WalError> {
     }
 }
 
-fn checked(off: OffsetNumber) -> Result<OffsetNumber, WalError> {
+pub(super) fn checked(off: OffsetNumber) -> Result<OffsetNumber, WalError> {
     match off {
         1..=MAX_OFFSET => Ok(off),
         _ => Err(WalError::Invalid {
@@ -430,14 +347,6 @@ fn checked(off: OffsetNumber) -> Result<OffsetNumber, WalError> {
             value: off.into(),
         }),
     }
-}
-
-fn offsets(list: impl Iterator<Item = OffsetNumber>) -> Result<Offsets, WalError> {
-    let mut offsets = Offsets::default();
-    for off in list {
-        offsets.insert(checked(off)?);
-    }
-    Ok(offsets)
 }
 
 /// The transaction that changes tuples, which has an xid always.

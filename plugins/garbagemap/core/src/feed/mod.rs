@@ -6,6 +6,7 @@
 
 mod heap;
 mod images;
+mod prune;
 
 use walker_wal::heap::plain_change;
 use walker_wal::multixact::MultixactRecord;

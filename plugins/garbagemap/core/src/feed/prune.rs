@@ -1,0 +1,105 @@
+//! Pruning and vacuum: which items hold tuples no more.
+
+use walker_wal::heap2::{PruneReason, XlHeapPrune, XlHeapVacuum};
+use walker_wal::heap2::{XLHP_HAS_DEAD_ITEMS, XLHP_HAS_NOW_UNUSED_ITEMS, XLHP_HAS_REDIRECTIONS};
+use walker_wal::{Block, OffsetNumber, Record, WalError};
+
+use super::heap::{checked, main};
+use super::{Server, at};
+use crate::Sink;
+use crate::audit::Expect;
+use crate::block::{Offsets, Pruned};
+use crate::counters::Why;
+use crate::ledger::Ledger;
+
+/// Flags of a pruning record with details about line pointers.
+const DETAILS: u8 = XLHP_HAS_REDIRECTIONS | XLHP_HAS_DEAD_ITEMS | XLHP_HAS_NOW_UNUSED_ITEMS;
+
+impl<S: Sink> Ledger<S> {
+    pub(super) fn apply_prune<R: Record + ?Sized>(
+        &mut self,
+        rec: &R,
+        prune: &XlHeapPrune<'_>,
+        server: &mut Server<'_>,
+    ) -> Result<(), WalError> {
+        self.why = match prune.reason {
+            PruneReason::Any | PruneReason::OnAccess => Why::Pruned,
+            PruneReason::VacuumScan | PruneReason::VacuumCleanup => Why::Vacuumed,
+        };
+        let result = self.apply_pruning(rec, prune, server);
+        self.why = Why::Learned;
+        result
+    }
+
+    fn apply_pruning<R: Record + ?Sized>(
+        &mut self,
+        rec: &R,
+        prune: &XlHeapPrune<'_>,
+        server: &mut Server<'_>,
+    ) -> Result<(), WalError> {
+        let block = main(&prune.block)?;
+        let expect = match &prune.items {
+            Some(items) => {
+                let froms = items.redirected.iter().map(|(from, _)| from);
+                let nowdead = offsets(items.nowdead.iter())?;
+                let nowunused = offsets(items.nowunused.iter())?;
+                let pruned = Pruned {
+                    gone: offsets(froms)?.or(nowdead).or(nowunused),
+                    nowdead,
+                    nowunused,
+                };
+                self.prune(at(rec, block), &pruned);
+                Expect::Exact
+            }
+            // From 17 on the flags tell that there is nothing to tell.
+            None if prune.counts.is_none() && prune.flags & DETAILS == 0 => Expect::Exact,
+            None if prune.reason == PruneReason::VacuumCleanup => Expect::Vacuumed,
+            None => Expect::Pruned,
+        };
+        self.need_image(block, expect)?;
+        self.apply_image(rec, block, expect, server)
+    }
+
+    #[inline(never)]
+    pub(super) fn apply_vacuum<R: Record + ?Sized>(
+        &mut self,
+        rec: &R,
+        vacuum: &XlHeapVacuum<'_>,
+        server: &mut Server<'_>,
+    ) -> Result<(), WalError> {
+        let block = main(&vacuum.block)?;
+        let expect = match vacuum.nowunused {
+            Some(offs) => {
+                let nowunused = offsets(offs.iter())?;
+                let pruned = Pruned {
+                    gone: nowunused,
+                    nowdead: Offsets::default(),
+                    nowunused,
+                };
+                self.prune(at(rec, block), &pruned);
+                Expect::Exact
+            }
+            None => Expect::Vacuumed,
+        };
+        self.need_image(block, expect)?;
+        self.apply_image(rec, block, expect, server)
+    }
+
+    /// What the record does not say, an image must show.
+    fn need_image(&self, block: &Block<'_>, expect: Expect) -> Result<(), WalError> {
+        match expect {
+            Expect::Pruned | Expect::Vacuumed if block.image.is_none() => {
+                Err(WalError::MissingBlock { id: block.id })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn offsets(list: impl Iterator<Item = OffsetNumber>) -> Result<Offsets, WalError> {
+    let mut offsets = Offsets::default();
+    for off in list {
+        offsets.insert(checked(off)?);
+    }
+    Ok(offsets)
+}

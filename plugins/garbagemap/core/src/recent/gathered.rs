@@ -2,8 +2,9 @@
 //!
 //! A large transaction seldom goes back and forth: it deletes from one page
 //! what it inserts into another, and then comes to the next. So there are few
-//! blocks, and one that is not among them takes the place of another, in turns. Invariants: a block is here at most once, with changes of one
-//! transaction; what the list has of it came later.
+//! blocks, and one that is not among them takes the place of another, in turns.
+//! Invariants: a block is here at most once, with changes of one transaction;
+//! what the list has of it came later.
 
 use walker_wal::{BlockNumber, TransactionId};
 
@@ -32,7 +33,7 @@ pub(crate) struct OfBlock {
 impl OfBlock {
     /// The transaction and block of a change.
     #[inline]
-    fn of(change: &Change) -> OfBlock {
+    pub(super) fn of(change: &Change) -> OfBlock {
         OfBlock {
             rel: change.rel,
             blkno: change.blkno,

@@ -3,14 +3,14 @@
 use walker_wal::{BlockNumber, TransactionId};
 
 use super::Change;
+use super::gathered::OfBlock;
 use super::list::Settling;
 use crate::Sink;
-use crate::block::Offsets;
 use crate::counters::Counters;
 use crate::ledger::Ledger;
 use crate::mem::{Mem, NoMemory};
 use crate::range::Range;
-use crate::xact::Outcome;
+use crate::xact::{Outcome, precedes};
 
 impl<S: Sink> Ledger<S> {
     /// A transaction has ended: make its changes that wait.
@@ -72,18 +72,14 @@ impl<S: Sink> Ledger<S> {
     /// The same for all that follow one another on a block.
     #[inline(never)]
     fn make_changes(&mut self, first: Change, settling: &mut Settling, outcome: Outcome) {
-        let (mut inserted, mut deleted) = (Offsets::default(), Offsets::default());
-        let (mut updated, mut sum, mut counted) = (0, Counters::default(), false);
+        let mut all = OfBlock::of(&first);
         let mut next = Some(first);
         while let Some(change) = next {
-            counted |= change.count(&mut sum);
-            updated += change.updated();
-            if change.inserted != 0 {
-                inserted.insert(change.inserted);
-            }
-            // An update of a tuple to itself deletes nothing.
-            if change.deleted != 0 && change.deleted != change.inserted {
-                deleted.insert(change.deleted);
+            all.add(&change);
+            // A tuple may not count as older than it is, whoever of a family has
+            // deleted it.
+            if change.deleted != 0 && precedes(all.xid, change.xid) {
+                all.xid = change.xid;
             }
             next = match self.recent.list.goes_on(settling, &change) {
                 true => self.recent.list.settle(settling),
@@ -93,12 +89,14 @@ impl<S: Sink> Ledger<S> {
         if let Some((rel, blkno)) = self.recent.list.next_block(settling) {
             self.touch(rel, blkno);
         }
+        let (xid, updated) = (all.xid, all.updated);
         let count = |counters: &mut Counters| {
-            counters.add_counted(&sum);
-            counted
+            counters.add_counted(&all.counters);
+            all.counters != Counters::default()
         };
-        self.make_in_block(&first, outcome, updated, count, |range, b, mem| {
-            range.all_ended(b, inserted, deleted, outcome, mem)
+        let by = &Change { xid, ..first };
+        self.make_in_block(by, outcome, updated, count, |range, b, mem| {
+            range.all_ended(b, all.inserted, all.deleted, outcome, mem)
         });
     }
 
@@ -113,7 +111,8 @@ impl<S: Sink> Ledger<S> {
     }
 
     /// Make changes of a transaction that has ended, with one look-up of the
-    /// relation and one of the range: `change` is one of them, `updated` of
+    /// relation and one of the range: `change` is one of them, by the youngest
+    /// transaction that deleted some of the tuples, `updated` of
     /// those that delete are updates.
     #[inline(always)]
     fn make_in_block(

@@ -154,6 +154,23 @@ fn a_small_transaction_ends_meanwhile() {
     }
 }
 
+/// What a subtransaction deleted is no older than it, whatever its parent did in
+/// the same block.
+#[test]
+fn garbage_is_as_young_as_who_deleted_it() {
+    let mut batch = Batch::new();
+    (2..6).for_each(|off| batch.insert(650, off));
+    batch.end(650, true, None);
+    batch.delete(700, 1);
+    (2..6).for_each(|off| batch.delete(1500, off));
+    batch.end(700, true, Some(1500));
+    assert_eq!(batch.dead(), [1, 2, 3, 4, 5]);
+    let buckets = &batch.ledger.sink().get(rel(1)).unwrap().buckets;
+    assert_eq!(buckets.values().map(|b| b.count).sum::<u32>(), 5);
+    let old = buckets.values().filter(|b| b.xid < 1000);
+    assert!(old.map(|b| b.count).sum::<u32>() <= 1, "{buckets:?}");
+}
+
 /// An item of the block: who inserted it and who deleted it, if anybody did.
 struct Item {
     off: u8,
@@ -168,7 +185,11 @@ struct Family {
     items: Vec<Item>,
     /// Whose turn it is: the parent's or that of its last subtransaction.
     at: u32,
+    /// Those of its subtransactions that did not abort alone.
     subs: Vec<u32>,
+    /// From one xid of the family to the next: 256 have the same place.
+    stride: u32,
+    last: u32,
     /// One beside it that has not ended.
     other: Option<u32>,
     others: u32,
@@ -176,10 +197,10 @@ struct Family {
 }
 
 const PARENT: u32 = 700;
-const OTHERS: u32 = 800;
+const OTHERS: u32 = 100_000;
 
 impl Family {
-    fn new(large: &[u32]) -> Family {
+    fn new(large: &[u32], stride: u32) -> Family {
         let old = Item {
             off: 1,
             inserted: 0,
@@ -190,6 +211,8 @@ impl Family {
             items: vec![old],
             at: PARENT,
             subs: Vec::new(),
+            stride,
+            last: PARENT,
             other: None,
             others: OTHERS,
             aborted: Vec::new(),
@@ -242,12 +265,19 @@ impl Family {
                 off.into_iter().for_each(|off| self.batch.lock(at, off));
             }
             4 => self.batch.insert_into(10 + u32::from(which % 6), at, 1),
-            5 => {
-                self.at = match at {
-                    PARENT => PARENT + 1 + self.subs.len() as u32,
-                    _ => PARENT,
-                };
-                self.subs.extend(Some(self.at).filter(|at| *at != PARENT));
+            5 if at == PARENT => {
+                self.last += self.stride;
+                self.at = self.last;
+                self.subs.push(self.at);
+            }
+            5 => self.at = PARENT,
+            7 if at != PARENT => {
+                self.batch.end(at, false, None);
+                let undone = self.items.iter_mut().filter(|i| i.deleted == Some(at));
+                undone.for_each(|item| item.deleted = None);
+                self.aborted.push(at);
+                self.subs.retain(|sub| *sub != at);
+                self.at = PARENT;
             }
             6 => self.batch.ledger.publish(None),
             _ => match self.other.take() {
@@ -295,11 +325,14 @@ proptest! {
     /// large.
     #[test]
     fn a_family_in_a_block(
-        large in prop::sample::subsequence(vec![PARENT, PARENT + 1, PARENT + 2, OTHERS + 1], 0..5),
-        steps in prop::collection::vec((0..8u8, any::<u8>()), 0..40),
+        large in prop::sample::subsequence(vec![0, 1, 2, 3], 0..5),
+        stride in prop_oneof![Just(1u32), Just(256)],
+        steps in prop::collection::vec((0..9u8, any::<u8>()), 0..60),
         committed in any::<bool>(),
     ) {
-        let mut family = Family::new(&large);
+        let xid = |n: u32| if n == 3 { OTHERS + 1 } else { PARENT + n * stride };
+        let large: Vec<u32> = large.into_iter().map(xid).collect();
+        let mut family = Family::new(&large, stride);
         steps.into_iter().for_each(|(what, which)| family.step(what, which));
         family.end(committed);
     }

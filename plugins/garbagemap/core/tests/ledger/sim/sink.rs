@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use garbagemap_core::{Counters, RangeCounts, Sink};
+use garbagemap_core::{Counters, HorizonBucket, RangeCounts, Sink};
 use walker_wal::{BlockNumber, RelFileLocator};
 
 #[derive(Default, Debug)]
@@ -10,6 +10,8 @@ pub struct Shown {
     pub known_from: Option<BlockNumber>,
     pub ranges: BTreeMap<u32, RangeCounts>,
     pub counters: Counters,
+    /// Garbage by age, by the number of the bucket.
+    pub buckets: BTreeMap<usize, HorizonBucket>,
     /// Ranges that were there when `known_from` was told last.
     pub ranges_before: usize,
 }
@@ -46,6 +48,11 @@ impl Sink for TestSink {
             .ranges
             .insert(rangeno, counts);
         true
+    }
+
+    fn publish_bucket(&mut self, rel: u32, index: usize, bucket: HorizonBucket) {
+        let shown = self.rels.get_mut(&rel).unwrap();
+        shown.buckets.insert(index, bucket);
     }
 
     fn set_known_from(&mut self, rel: u32, known_from: Option<BlockNumber>) {

@@ -310,6 +310,19 @@ mod tests {
             groups.put(group, &mut mem).unwrap();
         }
         assert!(groups.indexed);
+        let one = |off| {
+            let mut one = Offsets::default();
+            one.insert(off);
+            one
+        };
+        groups
+            .add_all(1, (one(1), one(2)), (100, 0), &mut mem)
+            .unwrap();
+        for off in [1, 2] {
+            let pos = position(1, off);
+            assert!(groups.index.contains(KNOWN, pos));
+            groups.forget(pos, &mut mem);
+        }
         for pos in 0..n {
             groups.forget(pos, &mut mem);
             let left: u16 = groups.iter().map(|group| group.sets.len(DELETED)).sum();

@@ -49,6 +49,18 @@ fn what_is_gathered_counts_when_the_transaction_ends() {
     }
 }
 
+/// So do a few, for which no group is made.
+#[test]
+fn deletions_and_updates_are_told_apart() {
+    let mut batch = with_large(&[700]);
+    batch.update(700, 1, 2);
+    batch.delete(700, 2);
+    batch.end(700, true, None);
+    assert_eq!(batch.dead(), [1, 2]);
+    let counters = batch.ledger.sink().get(rel(1)).unwrap().counters;
+    assert_eq!((counters.dead_by_delete, counters.dead_by_update), (1, 1));
+}
+
 /// There are few places: the blocks that came first are noted.
 #[test]
 fn it_comes_to_many_blocks() {

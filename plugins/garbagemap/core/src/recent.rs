@@ -70,12 +70,16 @@ impl Change {
         }
     }
 
+    /// Whether it deletes a tuple. An update of one to itself does not.
+    #[inline]
+    fn deletes(&self) -> bool {
+        (self.deleted != 0) & (self.deleted != self.inserted)
+    }
+
     /// 1 if what it deletes is updated.
     #[inline]
     fn updated(&self) -> u16 {
-        // An update of a tuple to itself deletes nothing.
-        let deletes = (self.deleted != 0) & (self.deleted != self.inserted);
-        u16::from(deletes & (self.how != How::Plain))
+        u16::from(self.deletes() & (self.how != How::Plain))
     }
 
     /// Count it, by what it is; whether there was anything to count.

@@ -244,7 +244,7 @@ impl Groups {
 
     /// Nobody deletes the tuple at this position any more.
     pub(super) fn forget_deletion(&mut self, pos: u16, mem: &mut Mem) {
-        if self.indexed && !self.index.contains(KNOWN, pos) {
+        if !self.deletes(pos) {
             return;
         }
         let mut one = Offsets::default();

@@ -51,8 +51,7 @@ impl OfBlock {
         if change.inserted != 0 {
             self.inserted.insert(change.inserted);
         }
-        // An update of a tuple to itself deletes nothing.
-        if change.deleted != 0 && change.deleted != change.inserted {
+        if change.deletes() {
             self.deleted.insert(change.deleted);
         }
     }

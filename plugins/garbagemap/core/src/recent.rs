@@ -21,6 +21,7 @@
 //! a page at once.
 
 mod gathered;
+mod links;
 mod list;
 mod settle;
 
@@ -257,7 +258,7 @@ impl<S: Sink> Ledger<S> {
         let all = self.recent.list.drain();
         let (mut xid, mut n) = (0, 0);
         for change in all.iter() {
-            self.note_change(change);
+            self.note_change(&change);
             n = if change.xid == xid { n + 1 } else { 1 };
             xid = change.xid;
             if n == self.config.large {

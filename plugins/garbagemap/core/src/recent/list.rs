@@ -8,42 +8,76 @@
 //! Invariants: an entry is linked with its transaction unless it is free, and
 //! with its block if it waits; `waiting` is the number of those that wait.
 
+use std::hint::select_unpredictable;
+
 use walker_wal::{BlockNumber, TransactionId};
 
-use super::Change;
+use super::links::{HEADS, Linked, MOST, NONE};
+use super::{Change, How};
 use crate::mem::NoMemory;
 
-/// So many entries at most: what a transaction changes within some hundred
-/// tables, or many transactions in one.
-const MOST: usize = 4096;
 /// They are put together again when there are so many, or, if most of them
 /// wait, twice as many.
-const FIRST: usize = 64;
+const FIRST: usize = 128;
 /// Places to find a transaction by.
 const PLACES: usize = 256;
-/// Places to find a block by.
-const BLOCK_PLACES: usize = 1024;
-/// No entry.
-const NONE: u16 = u16::MAX;
 
-/// Half a line of the processor's cache, and never in two of them.
+/// A change. Half a line of the processor's cache, and never in two of them; in
+/// words, for the end of the transaction often comes at once, and what was
+/// written in small pieces a processor cannot read as a whole so soon.
 #[derive(Clone, Copy)]
 #[repr(align(32))]
 struct Entry {
-    /// Of transaction 0 if the entry is free.
-    change: Change,
+    /// Relation and block.
+    place: u64,
+    /// Transaction, 0 if the entry is free, and line pointers.
+    by: u64,
+    how: How,
+    visible_lost: u8,
     noted: bool,
-    /// The next entry of the transaction.
-    next: u16,
-    /// Entries of the same block, or of another with the same place.
-    older: u16,
-    newer: u16,
 }
 
 impl Entry {
-    fn waits(&self) -> bool {
-        (self.change.xid != 0) & !self.noted
+    #[inline(always)]
+    fn new(change: Change) -> Entry {
+        let (inserted, deleted) = (u64::from(change.inserted), u64::from(change.deleted));
+        Entry {
+            place: place(change.rel, change.blkno),
+            by: u64::from(change.xid) | inserted << 32 | deleted << 48,
+            how: change.how,
+            visible_lost: change.visible_lost,
+            noted: false,
+        }
     }
+
+    #[inline(always)]
+    fn change(&self) -> Change {
+        Change {
+            rel: self.place as u32,
+            blkno: (self.place >> 32) as u32,
+            xid: self.xid(),
+            inserted: (self.by >> 32) as u16,
+            deleted: (self.by >> 48) as u16,
+            how: self.how,
+            visible_lost: self.visible_lost,
+        }
+    }
+
+    #[inline(always)]
+    fn xid(&self) -> TransactionId {
+        self.by as u32
+    }
+
+    #[inline(always)]
+    fn waits(&self) -> bool {
+        (self.by != 0) & !self.noted
+    }
+}
+
+/// Relation and block in a word.
+#[inline(always)]
+fn place(rel: u32, blkno: BlockNumber) -> u64 {
+    u64::from(rel) | u64::from(blkno) << 32
 }
 
 /// The entries of a transaction; free if `xid` is 0.
@@ -61,7 +95,9 @@ pub(super) struct List {
     /// With so many entries they are to be put together again.
     full: usize,
     by_xid: [OfXid; PLACES],
-    by_block: [u16; BLOCK_PLACES],
+    /// Entries of a block, or of another with the same head, and of a
+    /// transaction.
+    linked: Linked,
     /// Used while some are put in order.
     order: Vec<u16>,
 }
@@ -73,15 +109,15 @@ impl Default for List {
             waiting: 0,
             full: 0,
             by_xid: [OfXid::default(); PLACES],
-            by_block: [NONE; BLOCK_PLACES],
+            linked: Linked::default(),
             order: Vec::new(),
         }
     }
 }
 
 #[inline]
-fn place_of_block(rel: u32, blkno: BlockNumber) -> usize {
-    (rel.wrapping_mul(31) ^ blkno) as usize % BLOCK_PLACES
+fn head_of_block(rel: u32, blkno: BlockNumber) -> usize {
+    (rel.wrapping_mul(31) ^ blkno) as usize % HEADS
 }
 
 impl List {
@@ -117,62 +153,24 @@ impl List {
             return false;
         }
         self.waiting += 1;
-        let at = self.entries.len();
-        let older = self.link(at, change.rel, change.blkno, change.xid);
-        self.entries.push(Entry {
-            change,
-            noted: false,
-            next: NONE,
-            older,
-            newer: NONE,
-        });
+        let at = self.entries.len() as u16;
+        self.link(at, change.rel, change.blkno, change.xid);
+        self.entries.push(Entry::new(change));
         true
     }
 
-    /// Link what is to be an entry behind all others: the older one of its
-    /// block.
+    /// Link what is an entry behind all others, or is to be.
     #[inline(always)]
-    fn link(&mut self, at: usize, rel: u32, blkno: BlockNumber, xid: TransactionId) -> u16 {
-        let index = at as u16;
-        let head = &mut self.by_block[place_of_block(rel, blkno)];
-        let older = std::mem::replace(head, index);
-        if let Some(older) = self.entries.get_mut(usize::from(older)) {
-            older.newer = index;
-        }
+    fn link(&mut self, at: u16, rel: u32, blkno: BlockNumber, xid: TransactionId) {
         let own = &mut self.by_xid[xid as usize % PLACES];
-        if own.xid == xid {
-            let last = std::mem::replace(&mut own.last, index);
-            if let Some(last) = self.entries.get_mut(usize::from(last)) {
-                last.next = index;
-            }
-        } else {
-            (own.xid, own.first, own.last) = (xid, index, index);
-        }
-        older
-    }
-
-    /// Link an entry anew that lost its links.
-    fn relink(&mut self, at: usize) {
-        let Some(&Entry { change, .. }) = self.entries.get(at) else {
-            return;
+        let first = own.xid != xid;
+        let last = select_unpredictable(first, NONE, own.last);
+        *own = OfXid {
+            xid,
+            first: select_unpredictable(first, at, own.first),
+            last: at,
         };
-        let older = self.link(at, change.rel, change.blkno, change.xid);
-        if let Some(entry) = self.entries.get_mut(at) {
-            (entry.next, entry.older, entry.newer) = (NONE, older, NONE);
-        }
-    }
-
-    /// Take an entry out of its block's.
-    #[inline]
-    fn unlink_from_block(&mut self, entry: Entry) {
-        let Change { rel, blkno, .. } = entry.change;
-        match self.entries.get_mut(usize::from(entry.newer)) {
-            Some(newer) => newer.older = entry.older,
-            None => self.by_block[place_of_block(rel, blkno)] = entry.older,
-        }
-        if let Some(older) = self.entries.get_mut(usize::from(entry.older)) {
-            older.newer = entry.newer;
-        }
+        self.linked.add(at, head_of_block(rel, blkno), last);
     }
 
     /// Room for one more; false if all of it is taken by what waits, or there
@@ -185,7 +183,10 @@ impl List {
         if self.waiting * 2 <= self.entries.len() {
             self.unlink_all();
             self.entries.retain(Entry::waits);
-            (0..self.entries.len()).for_each(|at| self.relink(at));
+            for at in 0..self.entries.len() {
+                let change = self.entries[at].change();
+                self.link(at as u16, change.rel, change.blkno, change.xid);
+            }
             self.full = FIRST.max(self.waiting * 4).min(MOST);
         } else {
             self.full = (self.full * 2).min(MOST);
@@ -195,9 +196,9 @@ impl List {
 
     fn unlink_all(&mut self) {
         for entry in &self.entries {
-            self.by_xid[entry.change.xid as usize % PLACES].xid = 0;
+            self.by_xid[entry.xid() as usize % PLACES].xid = 0;
         }
-        self.by_block = [NONE; BLOCK_PLACES];
+        self.linked.clear();
     }
 
     /// A transaction has ended: its first entry, to begin [`List::settle`]
@@ -224,18 +225,16 @@ impl List {
             let Some(Settling(mut at)) = self.end(xid) else {
                 continue;
             };
-            while let Some(entry) = self.entries.get(usize::from(at)) {
+            while at != NONE {
                 self.order.push(at);
-                at = entry.next;
+                at = self.linked.next(at);
             }
         }
         self.order.sort_unstable();
         // From the last one on, each leads to the one behind it.
         let mut next = NONE;
         for &at in self.order.iter().rev() {
-            if let Some(entry) = self.entries.get_mut(usize::from(at)) {
-                entry.next = next;
-            }
+            self.linked.set_next(at, next);
             next = at;
         }
         Ok((next != NONE).then_some(Settling(next)))
@@ -245,17 +244,18 @@ impl List {
     #[inline]
     pub(super) fn settle(&mut self, settling: &mut Settling) -> Option<Change> {
         while let Some(entry) = self.entries.get_mut(usize::from(settling.0)) {
-            settling.0 = entry.next;
-            let taken = *entry;
-            entry.change.xid = 0;
-            if taken.waits() {
+            let at = settling.0;
+            settling.0 = self.linked.next(at);
+            let (waits, change) = (entry.waits(), entry.change());
+            entry.by = 0;
+            if waits {
                 self.waiting -= 1;
-                self.unlink_from_block(taken);
-                return Some(taken.change);
+                self.linked.remove(at);
+                return Some(change);
             }
         }
         // What is free at the end is at once used again.
-        while self.entries.pop_if(|entry| entry.change.xid == 0).is_some() {}
+        while self.entries.pop_if(|entry| entry.by == 0).is_some() {}
         None
     }
 
@@ -263,16 +263,15 @@ impl List {
     #[inline]
     pub(super) fn goes_on(&self, settling: &Settling, change: &Change) -> bool {
         let next = self.entries.get(usize::from(settling.0));
-        next.is_some_and(|next| {
-            next.waits() && next.change.blkno == change.blkno && next.change.rel == change.rel
-        })
+        next.is_some_and(|next| next.waits() & (next.place == place(change.rel, change.blkno)))
     }
 
     /// The block of the entry that [`List::settle`] looks at next.
     #[inline]
     pub(super) fn next_block(&self, settling: &Settling) -> Option<(u32, BlockNumber)> {
         let next = self.entries.get(usize::from(settling.0))?;
-        Some((next.change.rel, next.change.blkno))
+        let Change { rel, blkno, .. } = next.change();
+        Some((rel, blkno))
     }
 
     /// Entries of the block that wait, from the youngest one.
@@ -280,14 +279,14 @@ impl List {
     fn of_block(&self, rel: u32, blkno: BlockNumber) -> impl Iterator<Item = (u16, &Entry)> {
         let mut at = match self.waiting {
             0 => NONE,
-            _ => self.by_block[place_of_block(rel, blkno)],
+            _ => self.linked.youngest(head_of_block(rel, blkno)),
         };
         let chain = std::iter::from_fn(move || {
             let found = (at, self.entries.get(usize::from(at))?);
-            at = found.1.older;
+            at = self.linked.older(at);
             Some(found)
         });
-        chain.filter(move |(_, entry)| entry.change.blkno == blkno && entry.change.rel == rel)
+        chain.filter(move |(_, entry)| entry.place == place(rel, blkno))
     }
 
     /// Whether one of the block's changes that wait is such a one.
@@ -299,7 +298,7 @@ impl List {
         such: impl Fn(&Change) -> bool,
     ) -> bool {
         self.of_block(rel, blkno)
-            .any(|(_, entry)| such(&entry.change))
+            .any(|(_, entry)| such(&entry.change()))
     }
 
     /// Before the oldest change of the block that waits: [`List::note_next`]
@@ -307,8 +306,7 @@ impl List {
     pub(super) fn begin_noting(&self, rel: u32, blkno: BlockNumber) -> Noting {
         let oldest = self.of_block(rel, blkno).last();
         Noting {
-            rel,
-            blkno,
+            place: place(rel, blkno),
             at: oldest.map_or(NONE, |(at, _)| at),
         }
     }
@@ -318,16 +316,16 @@ impl List {
         loop {
             let at = noting.at;
             let &entry = self.entries.get(usize::from(at))?;
-            noting.at = entry.newer;
-            if entry.change.blkno == noting.blkno && entry.change.rel == noting.rel {
-                self.note(at, entry);
-                return Some(entry.change);
+            noting.at = self.linked.newer(at);
+            if entry.place == noting.place {
+                self.note(at);
+                return Some(entry.change());
             }
         }
     }
 
-    fn note(&mut self, at: u16, entry: Entry) {
-        self.unlink_from_block(entry);
+    fn note(&mut self, at: u16) {
+        self.linked.remove(at);
         self.waiting -= 1;
         if let Some(entry) = self.entries.get_mut(usize::from(at)) {
             entry.noted = true;
@@ -340,11 +338,9 @@ impl List {
             return;
         }
         for at in 0..self.entries.len() {
-            if let Some(&entry) = self.entries.get(at)
-                && entry.waits()
-                && entry.change.rel == rel
-            {
-                self.note(at as u16, entry);
+            let own = |entry: &Entry| entry.waits() && entry.change().rel == rel;
+            if self.entries.get(at).is_some_and(own) {
+                self.note(at as u16);
             }
         }
     }
@@ -369,8 +365,7 @@ pub(super) struct Settling(u16);
 
 /// How far a block's changes are noted.
 pub(super) struct Noting {
-    rel: u32,
-    blkno: BlockNumber,
+    place: u64,
     at: u16,
 }
 
@@ -379,9 +374,9 @@ pub(super) struct Drained(Vec<Entry>);
 
 impl Drained {
     /// In the order of the WAL.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Change> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = Change> {
         let waited = self.0.iter().filter(|entry| entry.waits());
-        waited.map(|entry| &entry.change)
+        waited.map(Entry::change)
     }
 }
 

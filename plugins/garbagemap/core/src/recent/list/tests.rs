@@ -85,7 +85,7 @@ proptest! {
                 }
                 _ => {
                     let all = list.drain();
-                    prop_assert!(all.iter().map(number).eq(model.iter().map(number)));
+                    prop_assert!(all.iter().map(|c| number(&c)).eq(model.iter().map(number)));
                     list.give_back(all);
                     model.clear();
                     known.clear();

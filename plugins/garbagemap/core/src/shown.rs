@@ -104,8 +104,9 @@ pub(crate) fn show<S: Sink>(
 }
 
 /// Ranges that wait to be shown at most: so many that one that changes again
-/// and again is shown once, so few that all are still in the processor's cache.
-const MOST_WAITING: usize = 512;
+/// and again is shown once (those of 500 MB can), so few that most are still in
+/// the processor's cache.
+const MOST_WAITING: usize = 2048;
 
 impl<S: Sink> Ledger<S> {
     /// What a range shows may have changed: it is shown with the others when

@@ -1,6 +1,8 @@
 //! What the WAL told of transactions and multixacts, for as long as the server
 //! may still tell something else or nothing.
 
+use std::hint::select_unpredictable;
+
 use walker_wal::TransactionId;
 
 use crate::mem::NoMemory;
@@ -24,20 +26,21 @@ const ENDED_SLOTS: usize = 1 << 16;
 const RECENT: u32 = 1 << 13;
 
 impl Ended {
+    #[inline]
     pub(crate) fn record(&mut self, xid: TransactionId, committed: bool) {
         if self.xids.is_empty() && self.allocate().is_err() {
             return; // the server's answer has to do
         }
         let slot = xid as usize % ENDED_SLOTS;
-        self.xids[slot] = xid;
-        // Transactions do not end in order: no branch.
-        let newest = self.newest;
-        self.newest = match precedes(newest, xid) {
-            true => xid,
-            false => newest,
+        let place = (self.xids.get_mut(slot), self.committed.get_mut(slot / 64));
+        let (Some(own), Some(word)) = place else {
+            return; // there are so many slots
         };
-        let word = &mut self.committed[slot / 64];
+        *own = xid;
         *word = *word & !(1 << (slot % 64)) | u64::from(committed) << (slot % 64);
+        // Transactions do not end in order: no branch.
+        let newer = precedes(self.newest, xid);
+        self.newest = select_unpredictable(newer, xid, self.newest);
     }
 
     #[inline]
@@ -61,6 +64,7 @@ impl Ended {
             .map(|&xid| (xid, self.status(xid) == Some(XidStatus::Committed)))
     }
 
+    #[cold]
     fn allocate(&mut self) -> Result<(), NoMemory> {
         let (mut xids, mut committed) = (Vec::new(), Vec::new());
         xids.try_reserve_exact(ENDED_SLOTS)?;

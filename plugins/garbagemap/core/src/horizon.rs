@@ -10,6 +10,8 @@
 //! because only what is old enough is ever removed. What is learned from page
 //! images counts as young as the WAL read so far.
 
+use std::hint::select_unpredictable;
+
 use walker_wal::TransactionId;
 
 use crate::Sink;
@@ -38,6 +40,8 @@ pub struct HorizonBucket {
 pub(crate) struct Horizon {
     /// Buckets in use behind the first.
     used: usize,
+    /// All buckets before this one are empty.
+    oldest: usize,
     /// The first transaction of the youngest bucket.
     young_from: TransactionId,
     /// Buckets that changed since they were shown, a bit for each.
@@ -74,23 +78,27 @@ impl Horizon {
     /// `n` more dead tuples, deleted by `xid`; 0 for aborted ones.
     #[inline]
     fn add(&mut self, xid: TransactionId, n: u32) {
-        let place = match xid {
-            0 => 0,
-            _ if self.is_young(xid) => {
-                // Both are of the few transactions from the first one on.
-                let place = |xid: TransactionId| xid.wrapping_sub(self.young_from);
-                if let Some(youngest) = self.buckets.get(self.used)
-                    && place(youngest.xid) < place(xid)
-                {
-                    self.buckets[self.used].xid = xid;
-                }
-                self.used
-            }
-            _ => self.place_for(xid),
-        };
+        if (xid != 0) & !self.is_young(xid) {
+            let place = self.place_for(xid);
+            return self.put(place, n);
+        }
+        // Whether it committed, and is younger than others, nobody can foresee,
+        // so there is no branch. Both are of the few transactions from the first
+        // one of the youngest bucket on.
+        if let Some(youngest) = self.buckets.get_mut(self.used) {
+            let age = |xid: TransactionId| xid.wrapping_sub(self.young_from);
+            let younger = (xid != 0) & (age(youngest.xid) < age(xid));
+            youngest.xid = select_unpredictable(younger, xid, youngest.xid);
+        }
+        self.put(select_unpredictable(xid == 0, 0, self.used), n);
+    }
+
+    #[inline]
+    fn put(&mut self, place: usize, n: u32) {
         if let Some(bucket) = self.buckets.get_mut(place) {
             bucket.count = bucket.count.saturating_add(n);
             self.changed |= 1 << place;
+            self.oldest = self.oldest.min(place);
         }
     }
 
@@ -140,6 +148,7 @@ impl Horizon {
             .count
             .saturating_add(self.buckets[at].count);
         self.buckets.copy_within(at + 1.., at);
+        self.oldest = self.oldest.saturating_sub(1);
         self.changed = u16::MAX;
         self.buckets[HORIZON_BUCKETS - 1] = HorizonBucket::default();
         self.used -= 1;
@@ -148,15 +157,15 @@ impl Horizon {
     /// `n` dead tuples are gone.
     #[inline]
     fn remove(&mut self, mut n: u32) {
-        let used = self.buckets.iter_mut().take(self.used + 1);
-        for (i, bucket) in used.enumerate().filter(|(_, bucket)| bucket.count != 0) {
+        while let Some(bucket) = self.buckets.get_mut(self.oldest) {
             let taken = bucket.count.min(n);
             bucket.count -= taken;
             n -= taken;
-            self.changed |= u16::from(taken > 0) << i;
-            if n == 0 {
+            self.changed |= u16::from(taken > 0) << self.oldest;
+            if n == 0 || self.oldest >= self.used {
                 break;
             }
+            self.oldest += 1;
         }
         let youngest = self.buckets.get(self.used);
         if youngest.is_some_and(|bucket| bucket.count == 0) {
@@ -168,7 +177,7 @@ impl Horizon {
     fn begin_anew_if_empty(&mut self) {
         let mut behind = self.buckets.iter().take(self.used + 1).skip(1);
         if behind.all(|bucket| bucket.count == 0) {
-            self.used = 0;
+            (self.used, self.oldest) = (0, 0);
         }
     }
 }
@@ -241,6 +250,41 @@ mod tests {
                 let shown: u32 =
                     horizon.buckets().iter().filter(|b| b.xid < limit).map(|b| b.count).sum();
                 prop_assert!(shown <= really, "{shown} of {really} before {limit}");
+            }
+        }
+    }
+
+    /// As [`Horizon::remove`] says it, from the first bucket on.
+    fn without(h: &Horizon, mut n: u32) -> [HorizonBucket; HORIZON_BUCKETS] {
+        h.buckets.map(|bucket| {
+            let taken = bucket.count.min(n);
+            n -= taken;
+            HorizonBucket {
+                count: bucket.count - taken,
+                ..bucket
+            }
+        })
+    }
+
+    proptest! {
+        /// Wherever the oldest bucket with anything in it is thought to be.
+        #[test]
+        fn removals_begin_at_the_oldest(
+            steps in proptest::collection::vec((0u32..3, 1u32..3_000, 1u32..50), 1..400),
+        ) {
+            let (mut horizon, mut xid) = (Horizon::default(), 100);
+            for (what, step, n) in steps {
+                xid += step;
+                match what {
+                    0 => horizon.add(xid, n),
+                    1 => horizon.add(0, n),
+                    _ => {
+                        // Some more than there are, at times.
+                        let left = without(&horizon, n * 8);
+                        horizon.remove(n * 8);
+                        prop_assert_eq!(&horizon.buckets, &left);
+                    }
+                }
             }
         }
     }

@@ -265,15 +265,23 @@ impl Sets {
     }
 
     /// Give memory back after positions were taken out.
-    #[inline]
+    #[inline(always)]
     fn shrink(&mut self, mem: &mut Mem) {
+        if let Repr::Many(many) = &mut self.0 {
+            let both = [Which::One, Which::Other].map(|which| u32::from(many.len(which)));
+            match both.iter().sum::<u32>() > BACK {
+                true => many.shrink(mem),
+                false => self.go_back(mem),
+            }
+        }
+    }
+
+    /// Have inline what is left.
+    #[inline(never)]
+    fn go_back(&mut self, mem: &mut Mem) {
         let Repr::Many(many) = &mut self.0 else {
             return;
         };
-        let both = [Which::One, Which::Other].map(|which| u32::from(many.len(which)));
-        if both.iter().sum::<u32>() > BACK {
-            return many.shrink(mem);
-        }
         mem.shrank(many.heap_bytes());
         let mut few = Few::default();
         for which in [Which::One, Which::Other] {

@@ -28,6 +28,16 @@ use crate::{Sink, xact};
 const UPDATE_VISIBLE_CLEARED: u8 =
     XLH_UPDATE_OLD_ALL_VISIBLE_CLEARED | XLH_UPDATE_NEW_ALL_VISIBLE_CLEARED;
 
+/// What a change on one page is, and its flags for all-visible bits that were
+/// cleared, by opcode: looked up, for which comes next nobody can foresee.
+const PLAIN: [(How, u8); 8] = {
+    let mut all = [(How::Updated, UPDATE_VISIBLE_CLEARED); 8];
+    all[(XLOG_HEAP_INSERT >> 4) as usize] = (How::Plain, XLH_INSERT_ALL_VISIBLE_CLEARED);
+    all[(XLOG_HEAP_DELETE >> 4) as usize] = (How::Plain, XLH_DELETE_ALL_VISIBLE_CLEARED);
+    all[(XLOG_HEAP_HOT_UPDATE >> 4) as usize] = (How::HotUpdated, UPDATE_VISIBLE_CLEARED);
+    all
+};
+
 impl<S: Sink> Ledger<S> {
     pub(super) fn apply_heap<R: Record + ?Sized>(
         &mut self,
@@ -184,12 +194,7 @@ impl<S: Sink> Ledger<S> {
     /// A change on one page, without an image.
     #[inline(always)]
     pub(super) fn apply_plain<R: Record + ?Sized>(&mut self, rec: &R, plain: &PlainChange) {
-        let (how, cleared) = match plain.op {
-            XLOG_HEAP_INSERT => (How::Plain, XLH_INSERT_ALL_VISIBLE_CLEARED),
-            XLOG_HEAP_DELETE => (How::Plain, XLH_DELETE_ALL_VISIBLE_CLEARED),
-            XLOG_HEAP_HOT_UPDATE => (How::HotUpdated, UPDATE_VISIBLE_CLEARED),
-            _ => (How::Updated, UPDATE_VISIBLE_CLEARED),
-        };
+        let (how, cleared) = PLAIN[usize::from(plain.op >> 4) % PLAIN.len()];
         let (offsets, cleared) = ((plain.inserted, plain.deleted), plain.flags & cleared);
         self.change_one(rec, plain.locator, plain.blkno, offsets, (how, cleared));
     }

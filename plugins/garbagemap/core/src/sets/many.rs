@@ -1,5 +1,7 @@
 //! Many positions: a pair of bitmaps for each block that has had any.
 
+use std::hint::select_unpredictable;
+
 use super::iter::Iter;
 use super::{Both, Which};
 use crate::block::{Offsets, block_of, item_of, position_of};
@@ -161,7 +163,7 @@ impl Many {
     #[inline]
     fn is_empty_at(&self, at: usize) -> bool {
         let bitmap = self.words.get(at..at + usize::from(self.one_words));
-        bitmap.is_none_or(|words| words.iter().all(|&word| word == 0))
+        bitmap.is_none_or(|words| any(words, words.len()) == 0)
     }
 
     /// Add offsets of a block, of which there is one at least.
@@ -227,27 +229,35 @@ impl Many {
     }
 
     /// See [`Sets::exchange`](super::Sets::exchange).
+    ///
+    /// Nearly every change of a tuple comes here, each to a block of its own, so
+    /// there is no branch but what is nearly always the same.
     #[inline]
     pub(super) fn exchange(&mut self, b: u8, absent: u16, item: Option<u16>) -> bool {
-        let Some((one, other)) = self.pair_mut(b) else {
+        let (ones, others) = (usize::from(self.one_words), usize::from(self.other_words));
+        let pair = match self.place(b) {
+            Ok(at) => self.words.get_mut(at..at + ones + others),
+            Err(_) => None,
+        };
+        let Some(pair) = pair else {
             return item.is_none();
         };
         let (at, bit) = (absent as usize / 64, absent % 64);
-        let has = |words: &[u64]| words.get(at).is_some_and(|word| word >> bit & 1 != 0);
-        if has(one) | has(other) {
-            return false;
+        let has = word(pair, 0, ones, at) | word(pair, ones, others, at);
+        let (to, mask) = match item {
+            Some(item) => (item as usize / 64, 1 << (item % 64)),
+            None => (0, 0u64),
+        };
+        if has >> bit & 1 != 0 || to >= ones {
+            return (has >> bit & 1 == 0) & (mask == 0);
         }
-        let Some(item) = item else {
-            return true;
-        };
-        let first = one.iter().all(|&word| word == 0);
-        let Some(word) = one.get_mut(item as usize / 64) else {
-            return false;
-        };
-        let new = u16::from(*word >> (item % 64) & 1 == 0);
-        *word |= 1 << (item % 64);
-        self.one += new;
-        self.one_blocks += u8::from(first);
+        let before = any(pair, ones);
+        if let Some(word) = pair.get_mut(to) {
+            let new = mask & !*word;
+            *word |= mask;
+            self.one += u16::from(new != 0);
+            self.one_blocks += u8::from((before == 0) & (new != 0));
+        }
         true
     }
 
@@ -270,7 +280,7 @@ impl Many {
                 *word &= !bit;
             }
         }
-        let last = removed.0 && one.iter().all(|&word| word == 0);
+        let last = removed.0 && any(one, one.len()) == 0;
         self.one_blocks -= u8::from(last);
         self.one -= u16::from(removed.0);
         self.other -= u16::from(removed.1);
@@ -299,7 +309,7 @@ impl Many {
             n
         };
         let ones = take(one, gone.one, &mut removed.one);
-        let last = ones != 0 && one.iter().all(|&word| word == 0);
+        let last = (ones != 0) & (any(one, one.len()) == 0);
         let others = take(other, gone.other, &mut removed.other);
         // Both numbers first: they are taken up together with what lies behind
         // them, for which the processor would have to wait.
@@ -359,6 +369,23 @@ impl Many {
             bitmap: &[],
         }
     }
+}
+
+/// A word of the bitmap that has `len` words from `from` on, 0 behind it:
+/// without a branch.
+#[inline]
+fn word(pair: &[u64], from: usize, len: usize, at: usize) -> u64 {
+    let found = pair.get((from + at).min(pair.len().saturating_sub(1)));
+    select_unpredictable(at < len, found.copied().unwrap_or_default(), 0)
+}
+
+/// Not 0 if any bit of the first `len` words is set. The last one is looked at
+/// again where there are fewer than a bitmap can have: how many there are,
+/// nobody can foresee.
+#[inline]
+fn any(words: &[u64], len: usize) -> u64 {
+    let word = |at: usize| words.get(at.min(len.saturating_sub(1)));
+    (0..Offsets::WORDS).fold(0, |all, at| all | word(at).copied().unwrap_or_default())
 }
 
 /// Words a bitmap with this position needs.

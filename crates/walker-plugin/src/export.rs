@@ -13,12 +13,16 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::elog::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use pgrx::pg_sys::panic::ErrorReport;
-use walker_wal::raw::FlatRecord;
+use walker_wal::raw::{Decoder, FlatRecord};
 use walker_wal::{Lsn, RmgrId};
 
-/// The place of a plugin's one instance. Used on the worker's main thread.
+/// The place of a plugin's one instance, and of what decodes records for it.
+/// Used on the worker's main thread.
 #[doc(hidden)]
-pub struct PluginCell<P>(UnsafeCell<Option<P>>);
+pub struct PluginCell<P> {
+    plugin: UnsafeCell<Option<P>>,
+    decoder: UnsafeCell<Option<Decoder>>,
+}
 
 // SAFETY: a PostgreSQL process runs callbacks on its main thread only, and
 // pgrx's guards refuse any other thread.
@@ -28,7 +32,10 @@ impl<P> PluginCell<P> {
     /// An empty place.
     #[allow(clippy::new_without_default)]
     pub const fn new() -> Self {
-        PluginCell(UnsafeCell::new(None))
+        PluginCell {
+            plugin: UnsafeCell::new(None),
+            decoder: UnsafeCell::new(None),
+        }
     }
 }
 
@@ -47,7 +54,7 @@ unsafe fn with<P: Instance, R>(f: impl FnOnce(&mut P) -> Result<R, P::Error>) ->
     // SAFETY: pgrx_extern_c_guard turns panics into ereport at this frame,
     // which holds no destructors; the cell is ours alone, see PluginCell.
     unsafe {
-        pgrx::pgrx_extern_c_guard(move || match (*P::cell().0.get()).as_mut() {
+        pgrx::pgrx_extern_c_guard(move || match (*P::cell().plugin.get()).as_mut() {
             Some(plugin) => f(plugin).unwrap_or_else(|e| raise(e)),
             None => raise(ErrorReport::new(
                 PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -68,7 +75,9 @@ unsafe extern "C-unwind" fn startup<P: Instance>() {
     unsafe {
         pgrx::pgrx_extern_c_guard(|| {
             let plugin = P::startup().unwrap_or_else(|e| raise(e));
-            *P::cell().0.get() = Some(plugin);
+            *P::cell().plugin.get() = Some(plugin);
+            // Without one, the server decodes.
+            *P::cell().decoder.get() = Decoder::try_with_room().ok();
         })
     }
 }
@@ -92,10 +101,19 @@ unsafe extern "C-unwind" fn in_place<P: Instance>(record: *const WalkerRecordByt
         let bytes = core::slice::from_raw_parts(record.record.cast::<u8>(), len);
         (Lsn(record.lsn), Lsn(record.end_lsn), bytes)
     };
-    match FlatRecord::new(bytes, lsn, end_lsn) {
-        // SAFETY: a callback.
-        Some(record) => unsafe { with::<P, _>(|plugin| plugin.record_in_place(&record)) },
-        None => false,
+    // SAFETY: a callback.
+    unsafe {
+        match FlatRecord::new(bytes, lsn, end_lsn) {
+            Some(record) => with::<P, _>(|plugin| plugin.record_in_place(&record)),
+            None => with::<P, _>(|plugin| {
+                let decoder = (*P::cell().decoder.get()).as_mut();
+                match decoder.map(|decoder| decoder.decode(bytes, lsn, end_lsn)) {
+                    Some(Ok(record)) => plugin.raw_in_place(&record),
+                    // The server knows what to say of it.
+                    Some(Err(_)) | None => Ok(false),
+                }
+            }),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::abi::RESUME;
 use crate::record::WalRecord;
 use core::ffi::CStr;
 use pgrx::pg_sys::panic::ErrorReport;
-use walker_wal::raw::FlatRecord;
+use walker_wal::raw::{FlatRecord, RawRecord};
 use walker_wal::{Lsn, RmgrId, TimeLineId};
 
 /// A walker plugin. One instance lives in the worker from startup to exit.
@@ -33,13 +33,21 @@ pub trait Plugin: Sized + 'static {
     /// Take one record.
     fn record(&mut self, record: &WalRecord<'_>) -> Result<(), Self::Error>;
 
-    /// Whether [`Plugin::record_in_place`] is to be called.
+    /// Whether [`Plugin::record_in_place`] and [`Plugin::raw_in_place`] are to
+    /// be called.
     const IN_PLACE: bool = false;
 
     /// Take one record of the frequent kind as it stands in WAL, which saves
     /// decoding it. False if the plugin wants it by [`Plugin::record`] instead,
     /// as it gets all others.
     fn record_in_place(&mut self, record: &FlatRecord<'_>) -> Result<bool, Self::Error> {
+        let _ = record;
+        Ok(false)
+    }
+
+    /// The same for one of another kind: with page images, which the server
+    /// would copy, or with many block references.
+    fn raw_in_place(&mut self, record: &RawRecord<'_>) -> Result<bool, Self::Error> {
         let _ = record;
         Ok(false)
     }

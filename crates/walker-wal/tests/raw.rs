@@ -65,6 +65,7 @@ fn all_parts_of_a_record() {
         ([7; 50].as_slice(), 48, 4000)
     );
     assert_eq!((image.compression, image.apply), (Compression::Pglz, false));
+    assert!(r.has_compressed_image());
     assert_eq!(
         (b4.fork, b4.locator.spc_oid, b4.data),
         (ForkNumber::VISIBILITYMAP, 1664, None)

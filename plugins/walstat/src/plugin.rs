@@ -13,7 +13,7 @@ use std::time::Duration;
 use walker_plugin::state::{
     PATIENCE, SavedState, SealedState, StateError, StateFile, leaving, overtaken,
 };
-use walker_plugin::wal::raw::FlatRecord;
+use walker_plugin::wal::raw::{FlatRecord, RawRecord};
 use walker_plugin::wal::{Lsn, Record};
 use walker_plugin::{
     ErrorReport, MAJOR, Plugin, RmgrSet, Services, SharedArea, WalRecord, services,
@@ -130,6 +130,11 @@ impl Plugin for WalStat {
 
     #[inline]
     fn record_in_place(&mut self, record: &FlatRecord<'_>) -> Result<bool, PluginError> {
+        self.apply(record);
+        Ok(true)
+    }
+
+    fn raw_in_place(&mut self, record: &RawRecord<'_>) -> Result<bool, PluginError> {
         self.apply(record);
         Ok(true)
     }

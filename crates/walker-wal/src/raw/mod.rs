@@ -25,6 +25,7 @@ use crate::{
     RelFileLocator, RmgrId, TransactionId, WalError,
 };
 use serde::Serialize;
+use std::collections::TryReserveError;
 
 /// `XLogRecord`: the header of a record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -138,9 +139,17 @@ fn bad(what: &'static str, value: impl Into<u64>) -> WalError {
 }
 
 impl Decoder {
-    /// A decoder.
+    /// A decoder, which makes room for block references when it needs some.
     pub fn new() -> Decoder {
         Decoder::default()
+    }
+
+    /// A decoder with room for as many block references as a record can have:
+    /// it never needs more memory.
+    pub fn try_with_room() -> Result<Decoder, TryReserveError> {
+        let mut blocks = Vec::new();
+        blocks.try_reserve_exact(usize::from(XLR_MAX_BLOCK_ID) + 1)?;
+        Ok(Decoder { blocks })
     }
 
     /// Decodes the record that these bytes are, from `XLogRecord` to the end
@@ -295,6 +304,12 @@ impl<'a> RawRecord<'a> {
     /// All bytes of the record.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
+    }
+
+    /// Whether a page image is compressed, which only the server restores.
+    pub fn has_compressed_image(&self) -> bool {
+        let mut images = self.blocks.iter().filter_map(|b| b.image);
+        images.any(|i| i.info & BKPIMAGE_COMPRESSED != 0)
     }
 
     #[inline]

@@ -20,7 +20,7 @@ use pgrx::prelude::*;
 use saver::Saver;
 use std::ffi::CString;
 use walker_plugin::state::{StateFile, leaving};
-use walker_plugin::wal::raw::FlatRecord;
+use walker_plugin::wal::raw::{FlatRecord, RawRecord};
 use walker_plugin::wal::{Lsn, Record, RmgrId};
 use walker_plugin::{ErrorReport, MAJOR, Plugin, RmgrSet, Services, WalRecord, services};
 
@@ -159,6 +159,15 @@ impl Plugin for GarbageMap {
     #[inline]
     fn record_in_place(&mut self, record: &FlatRecord<'_>) -> Result<bool, PluginError> {
         // There is no image to restore in it.
+        self.apply(record, |_, _| false);
+        Ok(true)
+    }
+
+    fn raw_in_place(&mut self, record: &RawRecord<'_>) -> Result<bool, PluginError> {
+        // The server restores compressed images, of records it has decoded.
+        if record.has_compressed_image() {
+            return Ok(false);
+        }
         self.apply(record, |_, _| false);
         Ok(true)
     }

@@ -93,6 +93,23 @@ impl Cluster {
     pub fn worker_pid(&self) -> u32 {
         poll_until("a worker", || self.walker_status().get("pid")?.parse().ok())
     }
+
+    /// Stops the worker where it waits for WAL; its process ID. Elsewhere it may
+    /// hold what others need: a checkpoint waits for whoever writes a slot.
+    pub fn stop_waiting_worker(&self) -> u32 {
+        poll_until("the worker to wait", || {
+            let pid = self.worker_pid();
+            signal("STOP", &[pid]);
+            let waits = format!(
+                "SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = {pid}"
+            );
+            if self.safe_psql("postgres", &waits) == "t" {
+                return Some(pid);
+            }
+            signal("CONT", &[pid]);
+            None
+        })
+    }
 }
 
 /// The postmaster restarts its server by itself, unless the start fails, see

@@ -40,7 +40,7 @@ fn fill(cluster: &Cluster, megabytes: u32) {
 
 /// What the worker sleeps through.
 fn while_it_sleeps(cluster: &Cluster, megabytes: u32) {
-    signal("STOP", &[cluster.worker_pid()]);
+    cluster.stop_waiting_worker();
     cluster.safe_psql("postgres", "DELETE FROM t WHERE a % 5 = 1");
     for _ in 0..2 {
         fill(cluster, megabytes);
@@ -206,8 +206,7 @@ fn an_invalidated_slot_is_made_anew() {
     let conf = "walker.slot_name = 'invalid'\nmax_slot_wal_keep_size = '6MB'";
     let cluster = cluster("invalid", conf);
     let offset = cluster.log_offset();
-    signal("STOP", &[cluster.worker_pid()]);
-    let pid = cluster.worker_pid();
+    let pid = cluster.stop_waiting_worker();
     fill(&cluster, 24);
     // The checkpointer asks the slot's owner to go, and waits for it.
     let mut session = Session::open(&cluster, "postgres");

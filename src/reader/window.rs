@@ -9,7 +9,8 @@
 use walker_plugin::wal::{BLCKSZ, Lsn};
 
 /// Size of the window. Divides every allowed segment size (1 MB and up). Less
-/// costs system calls (a walk with 32 kB an eighth more), more is not faster.
+/// costs system calls (with 32 kB an eighth of a walk that nobody takes records
+/// of), more is not faster.
 pub(super) const CHUNK: u64 = 256 * 1024;
 const PAGES: usize = CHUNK as usize / BLCKSZ;
 

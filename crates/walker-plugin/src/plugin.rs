@@ -46,7 +46,8 @@ pub trait Plugin: Sized + 'static {
     }
 
     /// The same for one of another kind: with page images, which the server
-    /// would copy, or with many block references.
+    /// would copy, with more block references, or those of two relations, with a
+    /// replication origin or a toplevel transaction.
     fn raw_in_place(&mut self, record: &RawRecord<'_>) -> Result<bool, Self::Error> {
         let _ = record;
         Ok(false)

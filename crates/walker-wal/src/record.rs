@@ -1,8 +1,7 @@
 //! A decoded WAL record, whoever decoded it.
 //!
-//! Inside the server the XLogReader decodes; in tests, fuzzers and benches
-//! this crate does. Both are seen through [`Record`], and everything typed is
-//! built on it.
+//! The server does, or this crate ([`raw`](crate::raw)). All are seen through
+//! [`Record`], and everything typed is built on it.
 
 use crate::{BlockNumber, ForkNumber, Lsn, RelFileLocator, RmgrId, TransactionId, WalError};
 

@@ -1,7 +1,8 @@
 //! Decoding a record from its bytes, without a server.
 //!
-//! Inside the server the XLogReader does this, but for records that are read
-//! as they stand ([`FlatRecord`]). Tests, fuzzers and tools do it here, with
+//! Inside the server the XLogReader does this for records that nobody takes as
+//! they stand. Plugins that do, and tests, fuzzers and tools, have them decoded
+//! here: the frequent kind as a [`FlatRecord`], others by a [`Decoder`], with
 //! every check of `DecodeXLogRecord` (`access/xlogreader.c`).
 //! The layout (`access/xlogrecord.h`) is the same from 15 to 18.
 
@@ -108,6 +109,18 @@ struct ImageRef {
     hole_length: u16,
     info: u8,
     at: usize,
+}
+
+impl ImageRef {
+    fn compression(&self) -> Compression {
+        match self.info & !(BKPIMAGE_HAS_HOLE | BKPIMAGE_APPLY) {
+            0 => Compression::None,
+            BKPIMAGE_COMPRESS_PGLZ => Compression::Pglz,
+            BKPIMAGE_COMPRESS_LZ4 => Compression::Lz4,
+            BKPIMAGE_COMPRESS_ZSTD => Compression::Zstd,
+            _ => Compression::Unknown,
+        }
+    }
 }
 
 /// Decodes one record after another, and keeps the space for block
@@ -309,7 +322,7 @@ impl<'a> RawRecord<'a> {
     /// Whether a page image is compressed, which only the server restores.
     pub fn has_compressed_image(&self) -> bool {
         let mut images = self.blocks.iter().filter_map(|b| b.image);
-        images.any(|i| i.info & BKPIMAGE_COMPRESSED != 0)
+        images.any(|i| i.compression() != Compression::None)
     }
 
     #[inline]
@@ -325,13 +338,7 @@ impl<'a> RawRecord<'a> {
             bytes: slice(self.bytes, i.at, i.len.into()),
             hole_offset: i.hole_offset,
             hole_length: i.hole_length,
-            compression: match i.info & !(BKPIMAGE_HAS_HOLE | BKPIMAGE_APPLY) {
-                0 => Compression::None,
-                BKPIMAGE_COMPRESS_PGLZ => Compression::Pglz,
-                BKPIMAGE_COMPRESS_LZ4 => Compression::Lz4,
-                BKPIMAGE_COMPRESS_ZSTD => Compression::Zstd,
-                _ => Compression::Unknown,
-            },
+            compression: i.compression(),
             apply: i.info & BKPIMAGE_APPLY != 0,
         });
         let has_data = b.fork_flags & BKPBLOCK_HAS_DATA != 0;

@@ -379,9 +379,9 @@ fn word(pair: &[u64], from: usize, len: usize, at: usize) -> u64 {
     select_unpredictable(at < len, found.copied().unwrap_or_default(), 0)
 }
 
-/// Not 0 if any bit of the first `len` words is set. The last one is looked at
-/// again where there are fewer than a bitmap can have: how many there are,
-/// nobody can foresee.
+/// Not 0 if any bit of the first `len` words is set, of which there is one if
+/// there are others. The last one is looked at again where there are fewer than a
+/// bitmap can have: how many there are, nobody can foresee.
 #[inline]
 fn any(words: &[u64], len: usize) -> u64 {
     let word = |at: usize| words.get(at.min(len.saturating_sub(1)));

@@ -47,6 +47,8 @@ pub(super) struct Worker<'a> {
     redo: Lsn,
     timeline: u32,
     pub(super) trouble_since: Option<Instant>,
+    /// A segment was not there, which nobody was told of yet.
+    pub(super) missed: bool,
     /// An incomplete record: do not try again before the limit is here,
     pub(super) not_before: Lsn,
     /// or, if WAL has stopped growing, here.
@@ -98,6 +100,7 @@ pub fn run(control: &Control) {
         redo: if start >= redo { redo } else { Lsn(0) },
         timeline: 0,
         trouble_since: None,
+        missed: false,
         not_before: Lsn(0),
         needed: Lsn(0),
         rate: Rate::new(),
@@ -141,7 +144,7 @@ impl Worker<'_> {
         let end = self.batch(limit);
         // Batch after batch would change the same words again.
         if matches!(end, BatchEnd::Full) && self.shown_lately() {
-            self.trouble_since = None;
+            self.no_trouble();
             return true;
         }
         // A SIGTERM that came while a plugin was running is a request to us.
@@ -154,7 +157,7 @@ impl Worker<'_> {
             // An interrupt may have come before anything was read.
             BatchEnd::Full | BatchEnd::EndOfWal | BatchEnd::Interrupted => {
                 if self.reader.end() > before {
-                    self.trouble_since = None;
+                    self.no_trouble();
                 }
             }
             BatchEnd::NoRecord(why) => self.no_record(why),

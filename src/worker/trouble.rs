@@ -25,12 +25,24 @@ impl Worker<'_> {
                 self.needed = need;
             }
             NoRecord::Removed(segno) => self.lost(&format!("segment {segno} has been removed")),
+            // A standby that restores a segment from the archive once more takes
+            // the one before away first.
+            NoRecord::Missing(..) if !self.missed => {
+                self.missed = true;
+                self.try_again();
+            }
             NoRecord::Missing(segno, tli) => {
                 self.trouble(&format!("segment {segno} of timeline {tli} does not exist"))
             }
             NoRecord::Invalid(message) => self.trouble(&message),
             NoRecord::Short(message) => self.shortage(&message),
         }
+    }
+
+    /// WAL was read.
+    pub(super) fn no_trouble(&mut self) {
+        self.trouble_since = None;
+        self.missed = false;
     }
 
     /// WAL cannot be read, which may pass: a segment that is being renamed at
@@ -98,7 +110,7 @@ impl Worker<'_> {
         self.reader = Reader::new(to);
         self.not_before = Lsn(0);
         self.needed = Lsn(0);
-        self.trouble_since = None;
+        self.no_trouble();
         self.publish();
     }
 }

@@ -106,3 +106,24 @@ fn all_get_the_same_records_in_place_or_decoded() {
     assert!(!log.contains("could not read WAL"), "{log}");
     assert_eq!(cluster.server_starts(), 1);
 }
+
+/// In Rust there are two kinds: flat ones, and all others.
+#[test]
+fn a_rust_plugin_gets_page_images_as_they_stand() {
+    let libraries = [Library::rust("rust_misdeeds")];
+    let setup = Setup {
+        libraries: &libraries,
+        plugins: "rust_misdeeds",
+        ..Setup::default()
+    };
+    let cluster = Cluster::with_plugins("rust_in_place", &setup);
+    // The pages of a small index come in records that are not too long.
+    cluster.safe_psql(
+        "postgres",
+        "CREATE TABLE t AS SELECT g AS a FROM generate_series(1, 500) g; CREATE INDEX ON t (a);",
+    );
+    cluster.walker_wait();
+    let log = cluster.log_from(0);
+    let said = "\"rust_misdeeds\": page images as they stand";
+    assert!(log.contains(said), "{log}");
+}

@@ -1,10 +1,12 @@
 //! A plugin that does what a logical message with the prefix "rust" tells it:
 //! every way a Rust plugin can go wrong without ending the process at once.
 //! A message begins with how often it is to be obeyed, as for `misdeeds.c`.
+//! Besides, it says when a record with page images comes as it stands.
 
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use walker_plugin::wal::misc::{LogicalmsgRecord, decode_logicalmsg};
+use walker_plugin::wal::raw::RawRecord;
 use walker_plugin::wal::{Lsn, Record, RmgrId};
 use walker_plugin::{Error, Plugin, RmgrSet, SharedArea, WalRecord, services};
 
@@ -26,7 +28,7 @@ impl Drop for PanicsInDrop {
 impl Plugin for Misdeeds {
     type Error = Error;
 
-    const RMGRS: RmgrSet = RmgrSet::of(&[RmgrId::LOGICALMSG]);
+    const RMGRS: RmgrSet = RmgrSet::of(&[RmgrId::LOGICALMSG, RmgrId::XLOG]);
 
     // Never registered by anybody: a warning and no more.
     const CUSTOM_RMGRS: &'static [&'static CStr] = &[c"no such resource manager"];
@@ -39,7 +41,20 @@ impl Plugin for Misdeeds {
         Ok(Misdeeds { done })
     }
 
+    const IN_PLACE: bool = true;
+
+    fn raw_in_place(&mut self, record: &RawRecord<'_>) -> Result<bool, Error> {
+        if record.fpi_len() > 0 {
+            let walker = services().ok_or("no walker")?;
+            walker.log(c"rust_misdeeds", c"page images as they stand");
+        }
+        Ok(false)
+    }
+
     fn record(&mut self, record: &WalRecord<'_>) -> Result<(), Error> {
+        if record.rmid() != RmgrId::LOGICALMSG {
+            return Ok(());
+        }
         match decode_logicalmsg(record)? {
             LogicalmsgRecord::Message {
                 prefix, message, ..

@@ -77,7 +77,9 @@ unsafe extern "C-unwind" fn startup<P: Instance>() {
             let plugin = P::startup().unwrap_or_else(|e| raise(e));
             *P::cell().plugin.get() = Some(plugin);
             // Without one, the server decodes.
-            *P::cell().decoder.get() = Decoder::try_with_room().ok();
+            if P::IN_PLACE {
+                *P::cell().decoder.get() = Decoder::try_with_room().ok();
+            }
         })
     }
 }

@@ -8,9 +8,6 @@ use walker_wal::{
     TransactionId,
 };
 
-const BKPIMAGE_COMPRESS_PGLZ: u8 = 0x04;
-const BKPIMAGE_COMPRESS_LZ4: u8 = 0x08;
-const BKPIMAGE_COMPRESS_ZSTD: u8 = 0x10;
 const BKPBLOCK_WILL_INIT: u8 = 0x40;
 
 /// A record, borrowed for one callback. Everything typed comes from
@@ -97,17 +94,6 @@ fn locator(block: &pg_sys::DecodedBkpBlock) -> RelFileLocator {
     }
 }
 
-#[inline]
-fn compression(bimg_info: u8) -> Compression {
-    match bimg_info & !0x03 {
-        0 => Compression::None,
-        BKPIMAGE_COMPRESS_PGLZ => Compression::Pglz,
-        BKPIMAGE_COMPRESS_LZ4 => Compression::Lz4,
-        BKPIMAGE_COMPRESS_ZSTD => Compression::Zstd,
-        _ => Compression::Unknown,
-    }
-}
-
 impl Record for WalRecord<'_> {
     #[inline]
     fn lsn(&self) -> Lsn {
@@ -173,7 +159,7 @@ impl Record for WalRecord<'_> {
                     bytes: bytes(raw.bkp_image, usize::from(raw.bimg_len)),
                     hole_offset: raw.hole_offset,
                     hole_length: raw.hole_length,
-                    compression: compression(raw.bimg_info),
+                    compression: Compression::of(raw.bimg_info),
                     apply: raw.apply_image,
                 }),
             )

@@ -111,9 +111,11 @@ struct ImageRef {
     at: usize,
 }
 
-impl ImageRef {
-    fn compression(&self) -> Compression {
-        match self.info & !(BKPIMAGE_HAS_HOLE | BKPIMAGE_APPLY) {
+impl Compression {
+    /// What `bimg_info` says of it.
+    #[inline]
+    pub fn of(bimg_info: u8) -> Compression {
+        match bimg_info & !(BKPIMAGE_HAS_HOLE | BKPIMAGE_APPLY) {
             0 => Compression::None,
             BKPIMAGE_COMPRESS_PGLZ => Compression::Pglz,
             BKPIMAGE_COMPRESS_LZ4 => Compression::Lz4,
@@ -322,7 +324,7 @@ impl<'a> RawRecord<'a> {
     /// Whether a page image is compressed, which only the server restores.
     pub fn has_compressed_image(&self) -> bool {
         let mut images = self.blocks.iter().filter_map(|b| b.image);
-        images.any(|i| i.compression() != Compression::None)
+        images.any(|i| Compression::of(i.info) != Compression::None)
     }
 
     #[inline]
@@ -338,7 +340,7 @@ impl<'a> RawRecord<'a> {
             bytes: slice(self.bytes, i.at, i.len.into()),
             hole_offset: i.hole_offset,
             hole_length: i.hole_length,
-            compression: i.compression(),
+            compression: Compression::of(i.info),
             apply: i.info & BKPIMAGE_APPLY != 0,
         });
         let has_data = b.fork_flags & BKPBLOCK_HAS_DATA != 0;

@@ -63,7 +63,7 @@ pub fn apply_and_show<S: Sink>(ledger: &mut Ledger<S>, stream: &Stream, batch: u
     let mut n = 0;
     for record in stream.iter() {
         let applied = match FlatRecord::new(record.bytes, record.lsn, record.end_lsn) {
-            Some(flat) => ledger.apply(stream.major, &flat, &mut Nobody, &mut restore),
+            Some(flat) => ledger.apply_flat(stream.major, flat, &mut Nobody),
             None => {
                 let record = decoder.decode(record.bytes, record.lsn, record.end_lsn);
                 let record = record.expect("our own record");

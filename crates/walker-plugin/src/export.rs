@@ -95,27 +95,28 @@ unsafe extern "C-unwind" fn record<P: Instance>(reader: *mut pg_sys::XLogReaderS
 }
 
 unsafe extern "C-unwind" fn in_place<P: Instance>(record: *const WalkerRecordBytes) -> bool {
+    // Nothing but the pointer goes into the guarded function: what is put down
+    // for it in words, and taken up there two at a time, has the processor wait.
     // SAFETY: the contract of in_place_cb: `record` points to xl_tot_len bytes,
     // which stay as they are during the call.
-    let (lsn, end_lsn, bytes) = unsafe {
-        let record = &*record;
-        let len = (*record.record).xl_tot_len as usize;
-        let bytes = core::slice::from_raw_parts(record.record.cast::<u8>(), len);
-        (Lsn(record.lsn), Lsn(record.end_lsn), bytes)
-    };
-    // SAFETY: a callback.
     unsafe {
-        match FlatRecord::new(bytes, lsn, end_lsn) {
-            Some(record) => with::<P, _>(|plugin| plugin.record_in_place(&record)),
-            None => with::<P, _>(|plugin| {
-                let decoder = (*P::cell().decoder.get()).as_mut();
-                match decoder.map(|decoder| decoder.decode(bytes, lsn, end_lsn)) {
-                    Some(Ok(record)) => plugin.raw_in_place(&record),
-                    // The server knows what to say of it.
-                    Some(Err(_)) | None => Ok(false),
+        with::<P, _>(move |plugin| {
+            let record = &*record;
+            let len = (*record.record).xl_tot_len as usize;
+            let bytes = core::slice::from_raw_parts(record.record.cast::<u8>(), len);
+            let (lsn, end_lsn) = (Lsn(record.lsn), Lsn(record.end_lsn));
+            match FlatRecord::new(bytes, lsn, end_lsn) {
+                Some(record) => plugin.record_in_place(&record),
+                None => {
+                    let decoder = (*P::cell().decoder.get()).as_mut();
+                    match decoder.map(|decoder| decoder.decode(bytes, lsn, end_lsn)) {
+                        Some(Ok(record)) => plugin.raw_in_place(&record),
+                        // The server knows what to say of it.
+                        Some(Err(_)) | None => Ok(false),
+                    }
                 }
-            }),
-        }
+            }
+        })
     }
 }
 

@@ -6,10 +6,12 @@
 
 mod freeze;
 mod multi_insert;
+mod plain;
 mod prune;
 
 pub use freeze::*;
 pub use multi_insert::{MultiInsertTuple, MultiInsertTuples, XlHeapMultiInsert};
+pub use plain::{PlainPrune, plain_prune};
 pub use prune::*;
 
 use crate::bytes::Reader;

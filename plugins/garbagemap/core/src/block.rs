@@ -11,14 +11,9 @@ pub const MAX_OFFSET: OffsetNumber = 291;
 
 const MASK_WORDS: usize = MAX_RANGE_BLOCKS as usize / 64;
 
-/// Blocks of a range. What is shown of them is kept with the bits, as they
-/// seldom change. Invariant: `count` and `first_clear` follow from `words`.
+/// Blocks of a range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct BlockMask {
-    words: [u64; MASK_WORDS],
-    count: u8,
-    first_clear: u8,
-}
+pub(crate) struct BlockMask([u64; MASK_WORDS]);
 
 impl BlockMask {
     /// The blocks from `first` on, in a range of `blocks`.
@@ -33,46 +28,38 @@ impl BlockMask {
 
     /// From its bits.
     pub(crate) fn of(words: [u64; MASK_WORDS]) -> Self {
-        BlockMask {
-            words,
-            count: words.iter().map(|w| w.count_ones() as u8).sum(),
-            first_clear: match words[0].trailing_ones() {
-                64 => 64 + words[1].trailing_ones() as u8,
-                n => n as u8,
-            },
-        }
+        BlockMask(words)
     }
 
     pub(crate) fn words(self) -> [u64; MASK_WORDS] {
-        self.words
+        self.0
     }
 
     pub(crate) fn and(self, other: BlockMask) -> Self {
-        BlockMask::of(std::array::from_fn(|i| self.words[i] & other.words[i]))
+        BlockMask(std::array::from_fn(|i| self.0[i] & other.0[i]))
     }
 
     #[inline]
     pub(crate) fn get(&self, b: u8) -> bool {
-        self.words[b as usize / 64] >> (b % 64) & 1 != 0
+        self.0[b as usize / 64 % MASK_WORDS] >> (b % 64) & 1 != 0
     }
 
     #[inline]
     pub(crate) fn set(&mut self, b: u8, value: bool) {
-        if self.get(b) != value {
-            self.words[b as usize / 64] ^= 1 << (b % 64);
-            *self = BlockMask::of(self.words);
-        }
+        let word = &mut self.0[b as usize / 64 % MASK_WORDS];
+        *word = *word & !(1 << (b % 64)) | u64::from(value) << (b % 64);
     }
 
-    #[inline]
     pub(crate) fn count(&self) -> u8 {
-        self.count
+        self.0.iter().map(|word| word.count_ones() as u8).sum()
     }
 
     /// The first block not in the mask.
-    #[inline]
     pub(crate) fn first_clear(&self) -> u8 {
-        self.first_clear
+        match self.0[0].trailing_ones() {
+            64 => 64 + self.0[1].trailing_ones() as u8,
+            n => n as u8,
+        }
     }
 }
 

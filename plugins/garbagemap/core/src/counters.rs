@@ -66,6 +66,20 @@ impl Counters {
         }
     }
 
+    /// So many dead tuples more (or less), for this reason. Whether that is
+    /// counted.
+    #[inline]
+    pub(crate) fn changed(&mut self, why: Why, delta: i32) -> bool {
+        let n = u64::from(delta.unsigned_abs());
+        match why {
+            Why::TakenBack if delta > 0 => self.dead_by_abort += n,
+            Why::Pruned if delta < 0 => self.pruned += n,
+            Why::Vacuumed if delta < 0 => self.vacuumed += n,
+            _ => return false,
+        }
+        true
+    }
+
     /// What others have counted of changes: see `Change::count`.
     #[inline]
     pub(crate) fn add_counted(&mut self, other: &Counters) {
@@ -139,8 +153,6 @@ fn seconds(from: i64, to: i64) -> f64 {
 #[derive(Clone, Default)]
 #[repr(C)]
 pub(crate) struct Counted {
-    /// Waits to be shown.
-    pub waiting: bool,
     pub counters: Counters,
     /// Created and removed when the rates were reckoned.
     pub reckoned: (u64, u64),
@@ -167,7 +179,7 @@ impl<S: Sink> Ledger<S> {
             return;
         };
         what(&mut rel.counted.counters);
-        if !rel.counted.waiting {
+        if !rel.count_waits {
             self.show_counters_of(idx);
         }
     }
@@ -178,19 +190,19 @@ impl<S: Sink> Ledger<S> {
         if self.counted.try_reserve(1).is_ok()
             && let Some(rel) = self.rels.get_mut(idx)
         {
-            rel.counted.waiting = true;
+            rel.count_waits = true;
             self.counted.push(idx);
         }
     }
 
     /// So many dead tuples more (or less) by the record being applied.
     pub(crate) fn count_change(&mut self, idx: u32, delta: i32) {
-        let n = u64::from(delta.unsigned_abs());
-        match self.why {
-            Why::TakenBack if delta > 0 => self.count(idx, |c| c.dead_by_abort += n),
-            Why::Pruned if delta < 0 => self.count(idx, |c| c.pruned += n),
-            Why::Vacuumed if delta < 0 => self.count(idx, |c| c.vacuumed += n),
-            _ => {}
+        let why = self.why;
+        if let Some(rel) = self.rels.get_mut(idx)
+            && rel.counted.counters.changed(why, delta)
+            && !rel.count_waits
+        {
+            self.show_counters_of(idx);
         }
     }
 
@@ -205,8 +217,8 @@ impl<S: Sink> Ledger<S> {
             let Some(rel) = self.rels.get_mut(idx) else {
                 continue;
             };
+            rel.count_waits = false;
             let counted = &mut rel.counted;
-            counted.waiting = false;
             let sum = (counted.counters.created(), counted.counters.removed());
             let before = std::mem::replace(&mut counted.reckoned, sum);
             if let Some(now) = now {

@@ -39,23 +39,31 @@ pub struct HorizonBucket {
 #[repr(C)]
 pub(crate) struct Horizon {
     /// Buckets in use behind the first.
-    used: usize,
+    used: u8,
     /// All buckets before this one are empty.
-    oldest: usize,
-    /// The first transaction of the youngest bucket.
-    young_from: TransactionId,
+    oldest: u8,
     /// Buckets that changed since they were shown, a bit for each.
     changed: u16,
+    /// The first transaction of the youngest bucket.
+    young_from: TransactionId,
+    /// What came lately and is in no bucket yet: tuples that may go at once, and
+    /// tuples of the youngest bucket.
+    fresh: [u32; 2],
+    /// The youngest deleting transaction of the latter, counted from the first
+    /// one of the bucket.
+    fresh_age: u32,
     buckets: [HorizonBucket; HORIZON_BUCKETS],
 }
 
 impl Horizon {
-    pub(crate) fn buckets(&self) -> &[HorizonBucket; HORIZON_BUCKETS] {
+    pub(crate) fn buckets(&mut self) -> &[HorizonBucket; HORIZON_BUCKETS] {
+        self.settle();
         &self.buckets
     }
 
     /// The buckets that changed since this was asked last, with their numbers.
     pub(crate) fn take_changed(&mut self) -> impl Iterator<Item = (usize, HorizonBucket)> {
+        self.settle();
         let mut changed = std::mem::take(&mut self.changed);
         std::iter::from_fn(move || {
             let i = changed.trailing_zeros() as usize;
@@ -78,51 +86,67 @@ impl Horizon {
     /// `n` more dead tuples, deleted by `xid`; 0 for aborted ones.
     #[inline]
     fn add(&mut self, xid: TransactionId, n: u32) {
-        if (xid != 0) & !self.is_young(xid) {
-            let place = self.place_for(xid);
-            return self.put(place, n);
+        let age = xid.wrapping_sub(self.young_from);
+        let young = (self.used > 0) & (age < YOUNG_SPAN);
+        if (xid != 0) & !young {
+            return self.add_otherwise(xid, n);
         }
         // Whether it committed, and is younger than others, nobody can foresee,
-        // so there is no branch. Both are of the few transactions from the first
-        // one of the youngest bucket on.
-        if let Some(youngest) = self.buckets.get_mut(self.used) {
-            let age = |xid: TransactionId| xid.wrapping_sub(self.young_from);
-            let younger = (xid != 0) & (age(youngest.xid) < age(xid));
-            youngest.xid = select_unpredictable(younger, xid, youngest.xid);
+        // so there is no branch.
+        self.fresh_age = self.fresh_age.max(select_unpredictable(xid == 0, 0, age));
+        if let Some(fresh) = self.fresh.get_mut(usize::from(xid != 0)) {
+            *fresh = fresh.saturating_add(n);
         }
-        self.put(select_unpredictable(xid == 0, 0, self.used), n);
+    }
+
+    /// The same of a transaction that is not of the youngest bucket.
+    #[inline(never)]
+    fn add_otherwise(&mut self, xid: TransactionId, n: u32) {
+        self.settle();
+        let place = self.place_for(xid);
+        self.put(place, n);
+    }
+
+    /// Have everything in its bucket.
+    #[inline]
+    fn settle(&mut self) {
+        let [at_once, young] = std::mem::take(&mut self.fresh);
+        let age = std::mem::take(&mut self.fresh_age);
+        if at_once > 0 {
+            self.put(0, at_once);
+        }
+        if young > 0 {
+            if let Some(youngest) = self.buckets.get_mut(usize::from(self.used)) {
+                let before = youngest.xid.wrapping_sub(self.young_from);
+                youngest.xid = self.young_from.wrapping_add(age.max(before));
+            }
+            self.put(self.used, young);
+        }
     }
 
     #[inline]
-    fn put(&mut self, place: usize, n: u32) {
-        if let Some(bucket) = self.buckets.get_mut(place) {
+    fn put(&mut self, place: u8, n: u32) {
+        if let Some(bucket) = self.buckets.get_mut(usize::from(place)) {
             bucket.count = bucket.count.saturating_add(n);
             self.changed |= 1 << place;
             self.oldest = self.oldest.min(place);
         }
     }
 
-    /// Whether its tuples go to the youngest bucket as it is: nearly always, for
-    /// it is the youngest transaction so far, or not much older.
-    #[inline]
-    fn is_young(&self, xid: TransactionId) -> bool {
-        self.used > 0 && xid.wrapping_sub(self.young_from) < YOUNG_SPAN
-    }
-
     /// The bucket a transaction's tuples go to: never an older one.
-    fn place_for(&mut self, xid: TransactionId) -> usize {
-        let behind = self.buckets.iter().take(self.used + 1).skip(1);
-        if let Some(at) = behind.clone().position(|b| !precedes(b.xid, xid)) {
-            return at + 1;
+    fn place_for(&mut self, xid: TransactionId) -> u8 {
+        let mut behind = self.buckets.iter().take(usize::from(self.used) + 1).skip(1);
+        if let Some(at) = behind.position(|b| !precedes(b.xid, xid)) {
+            return at as u8 + 1;
         }
         if self.used == 0 || xid.wrapping_sub(self.young_from) >= YOUNG_SPAN {
-            if self.used + 1 == HORIZON_BUCKETS {
+            if usize::from(self.used) + 1 == HORIZON_BUCKETS {
                 self.merge();
             }
             self.used += 1;
             self.young_from = xid;
         }
-        if let Some(bucket) = self.buckets.get_mut(self.used) {
+        if let Some(bucket) = self.buckets.get_mut(usize::from(self.used)) {
             bucket.xid = xid;
         }
         self.used
@@ -157,7 +181,8 @@ impl Horizon {
     /// `n` dead tuples are gone.
     #[inline]
     fn remove(&mut self, mut n: u32) {
-        while let Some(bucket) = self.buckets.get_mut(self.oldest) {
+        self.settle();
+        while let Some(bucket) = self.buckets.get_mut(usize::from(self.oldest)) {
             let taken = bucket.count.min(n);
             bucket.count -= taken;
             n -= taken;
@@ -167,7 +192,7 @@ impl Horizon {
             }
             self.oldest += 1;
         }
-        let youngest = self.buckets.get(self.used);
+        let youngest = self.buckets.get(usize::from(self.used));
         if youngest.is_some_and(|bucket| bucket.count == 0) {
             self.begin_anew_if_empty();
         }
@@ -175,7 +200,7 @@ impl Horizon {
 
     #[inline(never)]
     fn begin_anew_if_empty(&mut self) {
-        let mut behind = self.buckets.iter().take(self.used + 1).skip(1);
+        let mut behind = self.buckets.iter().take(usize::from(self.used) + 1).skip(1);
         if behind.all(|bucket| bucket.count == 0) {
             (self.used, self.oldest) = (0, 0);
         }
@@ -213,7 +238,7 @@ impl<S: Sink> Ledger<S> {
             && let Some(rel) = self.rels.get_mut(idx)
         {
             rel.horizon.changed_by(delta, cause.unwrap_or(youngest));
-            if !rel.counted.waiting {
+            if !rel.count_waits {
                 self.show_counters_of(idx);
             }
         }
@@ -225,7 +250,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn total(h: &Horizon) -> u32 {
+    fn total(h: &mut Horizon) -> u32 {
         h.buckets().iter().map(|b| b.count).sum()
     }
 
@@ -243,7 +268,7 @@ mod tests {
                 horizon.add(xid, n);
                 sum += n;
                 truth.push((xid, n));
-                prop_assert_eq!(total(&horizon), sum);
+                prop_assert_eq!(total(&mut horizon), sum);
             }
             for limit in truth.iter().map(|(xid, _)| *xid) {
                 let really: u32 = truth.iter().filter(|(x, _)| *x < limit).map(|(_, n)| n).sum();
@@ -255,8 +280,8 @@ mod tests {
     }
 
     /// As [`Horizon::remove`] says it, from the first bucket on.
-    fn without(h: &Horizon, mut n: u32) -> [HorizonBucket; HORIZON_BUCKETS] {
-        h.buckets.map(|bucket| {
+    fn without(h: &mut Horizon, mut n: u32) -> [HorizonBucket; HORIZON_BUCKETS] {
+        h.buckets().map(|bucket| {
             let taken = bucket.count.min(n);
             n -= taken;
             HorizonBucket {
@@ -280,7 +305,7 @@ mod tests {
                     1 => horizon.add(0, n),
                     _ => {
                         // Some more than there are, at times.
-                        let left = without(&horizon, n * 8);
+                        let left = without(&mut horizon, n * 8);
                         horizon.remove(n * 8);
                         prop_assert_eq!(&horizon.buckets, &left);
                     }
@@ -304,6 +329,6 @@ mod tests {
             .collect();
         assert_eq!(left, [(1000, 1), (9000, 7)]);
         horizon.remove(8);
-        assert_eq!((total(&horizon), horizon.used), (0, 0));
+        assert_eq!((total(&mut horizon), horizon.used), (0, 0));
     }
 }

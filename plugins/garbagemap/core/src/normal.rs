@@ -15,7 +15,7 @@ const UNCOUNTED: u16 = u16::MAX;
 #[derive(Default)]
 pub(crate) struct Normal {
     /// Empty if nothing is counted.
-    per_block: Vec<u16>,
+    per_block: Box<[u16]>,
     sum: u16,
     uncounted: u8,
 }
@@ -27,7 +27,8 @@ impl Normal {
         per_block.try_reserve_exact(blocks as usize)?;
         per_block.resize(blocks as usize, 0);
         let normal = Normal {
-            per_block,
+            // Capacity equals length, so nothing is allocated.
+            per_block: per_block.into_boxed_slice(),
             sum: 0,
             uncounted: 0,
         };
@@ -39,11 +40,14 @@ impl Normal {
         let mut per_block = Vec::new();
         per_block.try_reserve_exact(self.per_block.len())?;
         per_block.extend_from_slice(&self.per_block);
-        Ok(Normal { per_block, ..*self })
+        Ok(Normal {
+            per_block: per_block.into_boxed_slice(),
+            ..*self
+        })
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        match self.per_block.capacity() {
+        match self.per_block.len() {
             0 => 0,
             n => n * 2 + MALLOC_OVERHEAD,
         }

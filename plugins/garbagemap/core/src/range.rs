@@ -307,12 +307,16 @@ impl Range {
             one: pruned.gone,
             other: pruned.nowunused,
         };
-        let mut tuples = self.garbage.take(b, gone, mem).one;
-        if !self.pending.is_empty() {
-            tuples = tuples.or(self.pending.remove_offsets(b, gone.one, mem));
-        }
-        if !tuples.is_empty() {
-            self.normal.subtract(b, tuples.count());
+        let tuples = match self.pending.is_empty() {
+            true => self.garbage.take_away(b, gone, mem),
+            false => {
+                let dead = self.garbage.take(b, gone, mem).one;
+                dead.or(self.pending.remove_offsets(b, gone.one, mem))
+                    .count()
+            }
+        };
+        if tuples != 0 {
+            self.normal.subtract(b, tuples);
         }
         match pruned.nowdead.is_empty() {
             true => Ok(()),

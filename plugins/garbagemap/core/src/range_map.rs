@@ -21,13 +21,14 @@ const FIRST: usize = 2;
 pub(crate) struct RangeMap {
     near: SmallVec<[Option<Boxed<Range>>; FIRST]>,
     /// Ranges in the table.
-    used: usize,
-    far: Map<u32, Boxed<Range>>,
+    used: u32,
+    /// The map, if there ever was anything in it.
+    far: Option<Boxed<Map<u32, Boxed<Range>>>>,
 }
 
 impl RangeMap {
     pub(crate) fn len(&self) -> usize {
-        self.used + self.far.len()
+        self.used as usize + self.far.as_ref().map_or(0, |far| far.len())
     }
 
     /// Bytes on the heap, without the ranges.
@@ -36,16 +37,17 @@ impl RangeMap {
             true => self.near.capacity(),
             false => 0,
         };
-        near * size_of::<Option<Boxed<Range>>>()
-            + self.far.capacity() * (size_of::<(u32, Boxed<Range>)>() + 1) * 8 / 7
+        let far = self.far.as_ref().map_or(0, |far| {
+            size_of_val(&**far) + far.capacity() * (size_of::<(u32, Boxed<Range>)>() + 1) * 8 / 7
+        });
+        near * size_of::<Option<Boxed<Range>>>() + far
     }
 
     #[inline]
     pub(crate) fn get(&self, rangeno: u32) -> Option<&Range> {
         match self.near.get(rangeno as usize) {
             Some(place) => place.as_deref(),
-            None if self.far.is_empty() => None,
-            None => self.far.get(&rangeno).map(|range| &**range),
+            None => self.far.as_ref()?.get(&rangeno).map(|range| &**range),
         }
     }
 
@@ -53,8 +55,11 @@ impl RangeMap {
     pub(crate) fn get_mut(&mut self, rangeno: u32) -> Option<&mut Range> {
         match self.near.get_mut(rangeno as usize) {
             Some(place) => place.as_deref_mut(),
-            None if self.far.is_empty() => None,
-            None => self.far.get_mut(&rangeno).map(|range| &mut **range),
+            None => self
+                .far
+                .as_mut()?
+                .get_mut(&rangeno)
+                .map(|range| &mut **range),
         }
     }
 
@@ -65,8 +70,14 @@ impl RangeMap {
             self.grow(at + 1)?;
         }
         match self.near.get_mut(at) {
-            Some(place) => self.used += usize::from(place.replace(range).is_none()),
-            None => drop(try_insert(&mut self.far, rangeno, range)?),
+            Some(place) => self.used += u32::from(place.replace(range).is_none()),
+            None => {
+                let far = match self.far.take() {
+                    Some(far) => far,
+                    None => Boxed::try_new(Map::default())?,
+                };
+                drop(try_insert(self.far.insert(far), rangeno, range)?);
+            }
         }
         Ok(())
     }
@@ -78,7 +89,8 @@ impl RangeMap {
             .try_reserve_exact(len - self.near.len())
             .map_err(|_| NoMemory)?;
         self.near.resize_with(len, || None);
-        for (rangeno, range) in self.far.extract_if(|&no, _| (no as usize) < len) {
+        let far = self.far.as_mut().into_iter();
+        for (rangeno, range) in far.flat_map(|far| far.extract_if(|&no, _| (no as usize) < len)) {
             self.near[rangeno as usize] = Some(range);
             self.used += 1;
         }
@@ -88,10 +100,10 @@ impl RangeMap {
     pub(crate) fn remove(&mut self, rangeno: u32) -> Option<Boxed<Range>> {
         match self.near.get_mut(rangeno as usize) {
             Some(place) => {
-                self.used -= usize::from(place.is_some());
+                self.used -= u32::from(place.is_some());
                 place.take()
             }
-            None => self.far.remove(&rangeno),
+            None => self.far.as_mut()?.remove(&rangeno),
         }
     }
 
@@ -103,19 +115,22 @@ impl RangeMap {
                 self.used -= 1;
             }
         }
-        self.far.retain(|&rangeno, range| keep(rangeno, range));
+        if let Some(far) = &mut self.far {
+            far.retain(|&rangeno, range| keep(rangeno, range));
+        }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Range)> {
         let near = (0..).zip(&self.near);
         let near = near.filter_map(|(rangeno, place)| Some((rangeno, place.as_deref()?)));
-        near.chain(self.far.iter().map(|(&rangeno, range)| (rangeno, &**range)))
+        let far = self.far.iter().flat_map(|far| far.iter());
+        near.chain(far.map(|(&rangeno, range)| (rangeno, &**range)))
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Range)> {
         let near = (0..).zip(&mut self.near);
         let near = near.filter_map(|(rangeno, place)| Some((rangeno, place.as_deref_mut()?)));
-        let far = self.far.iter_mut();
+        let far = self.far.iter_mut().flat_map(|far| far.iter_mut());
         near.chain(far.map(|(&rangeno, range)| (rangeno, &mut **range)))
     }
 }
@@ -191,6 +206,6 @@ mod tests {
                 map.heap_bytes()
             );
         }
-        assert_eq!(map.far.len(), 0);
+        assert!(map.far.is_none_or(|far| far.is_empty()));
     }
 }

@@ -25,6 +25,8 @@ mod links;
 mod list;
 mod settle;
 
+use std::hint::select_unpredictable;
+
 use walker_wal::{BlockNumber, OffsetNumber, TransactionId};
 
 use crate::Sink;
@@ -51,7 +53,9 @@ pub(crate) struct Change {
 }
 
 /// What the record was of which this is the change, or the last part.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+///
+/// Updates that are counted come last.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum How {
     /// An insertion or a deletion.
     Plain,
@@ -87,13 +91,13 @@ impl Change {
     #[inline]
     fn count(&self, counters: &mut Counters) -> bool {
         // Without a branch, for nobody can foresee what comes next.
-        let hot = u64::from(self.how == How::HotUpdated);
-        let other = u64::from(self.how == How::Updated);
+        let update = u64::from(self.how >= How::Updated);
         let lost = u64::from(self.visible_lost);
-        counters.hot_updates += hot;
-        counters.other_updates += other;
+        let hot = self.how == How::HotUpdated;
+        *select_unpredictable(hot, &mut counters.hot_updates, &mut counters.other_updates) +=
+            update;
         counters.visible_lost += lost;
-        hot | other | lost != 0
+        update | lost != 0
     }
 
     /// Make it in its range, for a transaction that runs on.
@@ -151,25 +155,25 @@ impl<S: Sink> Ledger<S> {
     pub(crate) fn change_tuple(&mut self, change: Change) {
         let simple = self.scans.is_empty() && !self.txs.has_large();
         if !simple || !self.recent.list.push(change) {
-            self.change_otherwise(&change);
+            self.change_otherwise(change);
         }
     }
 
     /// The same where there is more to look at than the list, or no room in it.
     #[inline(never)]
-    fn change_otherwise(&mut self, change: &Change) {
+    fn change_otherwise(&mut self, change: Change) {
         // Of the relation nothing is looked at before: with many of them it is
         // far away.
         let scanned =
             !self.scans.is_empty() && self.rels.get(change.rel).is_none_or(|rel| rel.scanning);
         if scanned {
-            return self.change_now(change);
+            return self.change_now(&change);
         }
         if self.txs.is_large(change.xid) {
-            return self.gather(change);
+            return self.gather(&change);
         }
-        if !self.recent.list.push(*change) {
-            self.change_now(change);
+        if !self.recent.list.push(change) {
+            self.change_now(&change);
         }
     }
 
@@ -308,7 +312,7 @@ impl<S: Sink> Ledger<S> {
     fn count_updates(&mut self, change: &Change) {
         if let Some(rel) = self.rels.get_mut(change.rel)
             && change.count(&mut rel.counted.counters)
-            && !rel.counted.waiting
+            && !rel.count_waits
         {
             self.show_counters_of(change.rel);
         }

@@ -66,6 +66,8 @@ pub(crate) struct Relation<R> {
     pub unpublished: bool,
     /// Its first audit mismatch was reported.
     pub mismatch_reported: bool,
+    /// What was counted waits to be shown.
+    pub count_waits: bool,
     /// The save that has taken it up.
     pub saved: u32,
     pub locator: RelFileLocator,
@@ -94,6 +96,7 @@ impl<R> Relation<R> {
             scanning: false,
             unpublished: false,
             mismatch_reported: false,
+            count_waits: false,
             horizon: Horizon::default(),
             saved: 0,
             counted: Counted::default(),

@@ -101,7 +101,7 @@ impl<S: Sink> Ledger<S> {
             && let Some(rel) = self.rels.get_mut(idx)
         {
             rel.garbage_ended(delta, xid, outcome, updated);
-            if !rel.counted.waiting {
+            if !rel.count_waits {
                 self.show_counters_of(idx);
             }
         }

@@ -190,6 +190,19 @@ impl Sets {
         }
     }
 
+    /// The same; how many were in the one set.
+    #[inline]
+    pub(crate) fn take_away(&mut self, b: u8, gone: Both, mem: &mut Mem) -> u16 {
+        match &mut self.0 {
+            Repr::Few(_) => self.take(b, gone, mem).one.count(),
+            Repr::Many(many) => {
+                let n = many.take_away(b, gone);
+                self.shrink(mem);
+                n
+            }
+        }
+    }
+
     /// Add offsets of a block.
     pub(crate) fn insert_offsets(
         &mut self,

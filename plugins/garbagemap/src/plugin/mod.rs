@@ -158,8 +158,10 @@ impl Plugin for GarbageMap {
 
     #[inline]
     fn record_in_place(&mut self, record: &FlatRecord<'_>) -> Result<bool, PluginError> {
-        // There is no image to restore in it.
-        self.apply(record, |_, _| false);
+        let applied = self.ledger.apply_flat(MAJOR, *record, &mut ServerOracle);
+        if let Err(error) = applied {
+            self.complain(record, &error);
+        }
         Ok(true)
     }
 

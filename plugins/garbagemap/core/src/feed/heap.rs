@@ -27,6 +27,11 @@ use crate::{Sink, xact};
 
 const UPDATE_VISIBLE_CLEARED: u8 =
     XLH_UPDATE_OLD_ALL_VISIBLE_CLEARED | XLH_UPDATE_NEW_ALL_VISIBLE_CLEARED;
+/// Their bits are counted as those of two places.
+const _: () = assert!(
+    (UPDATE_VISIBLE_CLEARED | XLH_INSERT_ALL_VISIBLE_CLEARED | XLH_DELETE_ALL_VISIBLE_CLEARED)
+        == 0b11
+);
 
 /// What a change on one page is, and its flags for all-visible bits that were
 /// cleared, by opcode: looked up, for which comes next nobody can foresee.
@@ -218,10 +223,7 @@ impl<S: Sink> Ledger<S> {
                 inserted,
                 deleted,
                 how,
-                visible_lost: match cleared {
-                    0 => 0,
-                    bits => bits.count_ones() as u8,
-                },
+                visible_lost: (cleared & 1) + (cleared >> 1 & 1),
             };
             self.change_tuple(change);
         }

@@ -9,7 +9,9 @@ mod images;
 mod prune;
 
 use walker_wal::heap::plain_change;
+use walker_wal::heap2::plain_prune;
 use walker_wal::multixact::MultixactRecord;
+use walker_wal::raw::FlatRecord;
 use walker_wal::standby::StandbyRecord;
 use walker_wal::storage::{DbaseRecord, SMGR_TRUNCATE_HEAP, SmgrRecord, TblspcRecord};
 use walker_wal::xact::{XactEnd, XactRecord};
@@ -59,28 +61,94 @@ impl<S: Sink> Ledger<S> {
         oracle: &mut dyn Oracle,
         restore: &mut dyn FnMut(u8, &mut Page) -> bool,
     ) -> Result<(), WalError> {
+        match self.apply_plain_record(major, rec) {
+            true => Ok(()),
+            false => self.apply_other_record(major, rec, &mut Server { oracle, restore }),
+        }
+    }
+
+    /// The same for one that is seen where it stands. Most are plain, and are
+    /// never put down in memory; so it is handed on by value.
+    #[inline(always)]
+    pub fn apply_flat(
+        &mut self,
+        major: Major,
+        rec: FlatRecord<'_>,
+        oracle: &mut dyn Oracle,
+    ) -> Result<(), WalError> {
+        match self.apply_plain_record(major, &rec) {
+            true => Ok(()),
+            false => self.apply_other_flat(major, rec, oracle),
+        }
+    }
+
+    #[inline(never)]
+    fn apply_other_flat(
+        &mut self,
+        major: Major,
+        rec: FlatRecord<'_>,
+        oracle: &mut dyn Oracle,
+    ) -> Result<(), WalError> {
+        // There is no image to restore in it.
+        let restore = &mut |_, _: &mut Page| false;
+        self.apply_other_record(major, &rec, &mut Server { oracle, restore })
+    }
+
+    /// Apply a record if it is but a change of tuples on one page or pruning of
+    /// one, without an image, or the end of a transaction without anything else.
+    /// Whether it is.
+    #[inline(always)]
+    fn apply_plain_record<R: Record + ?Sized>(&mut self, major: Major, rec: &R) -> bool {
         self.applied = rec.end_lsn();
         self.saw_xid(rec.xid());
         // In the order of how many there are: a processor foresees the outcome
         // of comparisons better than where a table of jumps leads to.
         let rmid = rec.rmid();
-        let result = if rmid == RmgrId::HEAP {
-            match plain_change(rec) {
-                Some(plain) if special_xid(rec.xid()).is_none() => {
-                    // What waits needs no memory, and what does not has looked
-                    // to the limit.
-                    self.apply_plain(rec, &plain);
-                    self.advance(rec.end_lsn());
-                    return Ok(());
-                }
-                _ => self.apply_heap(major, rec, &mut Server { oracle, restore }),
+        if rmid == RmgrId::HEAP {
+            let Some(plain) = plain_change(rec) else {
+                return false;
+            };
+            if special_xid(rec.xid()).is_some() {
+                return false;
             }
+            // What waits needs no memory, and what does not has looked to the
+            // limit.
+            self.apply_plain(rec, &plain);
         } else if rmid == RmgrId::XACT {
-            self.apply_xact(major, rec)
+            let Some(committed) = xact::plain_end(rec) else {
+                return false;
+            };
+            self.finish_one(rec.xid(), committed);
+            self.enforce_limit();
         } else if rmid == RmgrId::HEAP2 {
-            self.apply_heap2(major, rec, &mut Server { oracle, restore })
+            let Some(prune) = plain_prune(major, rec) else {
+                return false;
+            };
+            if !self.apply_plain_prune(rec, &prune) {
+                return false;
+            }
+            self.enforce_limit();
         } else {
-            self.apply_rest(major, rec, &mut Server { oracle, restore })
+            return false;
+        }
+        self.advance(rec.end_lsn());
+        true
+    }
+
+    #[inline]
+    fn apply_other_record<R: Record + ?Sized>(
+        &mut self,
+        major: Major,
+        rec: &R,
+        server: &mut Server<'_>,
+    ) -> Result<(), WalError> {
+        let rmid = rec.rmid();
+        let result = if rmid == RmgrId::HEAP2 {
+            self.apply_heap2(major, rec, server)
+        } else if rmid == RmgrId::HEAP {
+            self.apply_heap(major, rec, server)
+        } else {
+            self.apply_rest(major, rec, server)
         };
         if result.is_err() {
             self.give_up_record(rec);
@@ -97,10 +165,11 @@ impl<S: Sink> Ledger<S> {
         rec: &R,
         server: &mut Server<'_>,
     ) -> Result<(), WalError> {
-        if rec.rmid() == RmgrId::MULTIXACT {
-            return self.apply_multixact(major, rec);
+        match rec.rmid() {
+            RmgrId::XACT => return self.apply_xact(major, rec),
+            RmgrId::MULTIXACT => return self.apply_multixact(major, rec),
+            _ => self.note_recent(),
         }
-        self.note_recent();
         match rec.rmid() {
             RmgrId::XLOG => self.apply_xlog(major, rec, server),
             RmgrId::SMGR => self.apply_smgr(rec),
@@ -122,20 +191,8 @@ impl<S: Sink> Ledger<S> {
         }
     }
 
-    fn apply_xact<R: Record + ?Sized>(&mut self, major: Major, rec: &R) -> Result<(), WalError> {
-        if let Some(committed) = xact::plain_end(rec) {
-            self.finish_one(rec.xid(), committed);
-            return Ok(());
-        }
-        self.apply_xact_in_full(major, rec)
-    }
-
     #[inline(never)]
-    fn apply_xact_in_full<R: Record + ?Sized>(
-        &mut self,
-        major: Major,
-        rec: &R,
-    ) -> Result<(), WalError> {
+    fn apply_xact<R: Record + ?Sized>(&mut self, major: Major, rec: &R) -> Result<(), WalError> {
         match xact::decode(major, rec)? {
             XactRecord::Commit(end) | XactRecord::CommitPrepared(end) => self.end(&end, true),
             XactRecord::Abort(end) | XactRecord::AbortPrepared(end) => self.end(&end, false),

@@ -1,6 +1,6 @@
 //! Pruning and vacuum: which items hold tuples no more.
 
-use walker_wal::heap2::{PruneReason, XlHeapPrune, XlHeapVacuum};
+use walker_wal::heap2::{PlainPrune, PruneReason, XlHeapPrune, XlHeapVacuum};
 use walker_wal::heap2::{XLHP_HAS_DEAD_ITEMS, XLHP_HAS_NOW_UNUSED_ITEMS, XLHP_HAS_REDIRECTIONS};
 use walker_wal::{Block, OffsetNumber, Record, WalError};
 
@@ -10,7 +10,7 @@ use crate::Sink;
 use crate::audit::Expect;
 use crate::block::{Offsets, Pruned};
 use crate::counters::Why;
-use crate::ledger::Ledger;
+use crate::ledger::{At, Ledger};
 
 /// Flags of a pruning record with details about line pointers.
 const DETAILS: u8 = XLHP_HAS_REDIRECTIONS | XLHP_HAS_DEAD_ITEMS | XLHP_HAS_NOW_UNUSED_ITEMS;
@@ -22,13 +22,43 @@ impl<S: Sink> Ledger<S> {
         prune: &XlHeapPrune<'_>,
         server: &mut Server<'_>,
     ) -> Result<(), WalError> {
-        self.why = match prune.reason {
-            PruneReason::Any | PruneReason::OnAccess => Why::Pruned,
-            PruneReason::VacuumScan | PruneReason::VacuumCleanup => Why::Vacuumed,
-        };
+        self.why = why(prune.reason);
         let result = self.apply_pruning(rec, prune, server);
         self.why = Why::Learned;
         result
+    }
+
+    /// Pruning without an image. False if it is malformed, and nothing was
+    /// done.
+    #[inline(always)]
+    pub(super) fn apply_plain_prune<R: Record + ?Sized>(
+        &mut self,
+        rec: &R,
+        prune: &PlainPrune<'_>,
+    ) -> bool {
+        let froms = prune.redirected.iter().map(|(from, _)| from);
+        let (Ok(froms), Ok(nowdead), Ok(nowunused)) = (
+            offsets(froms),
+            offsets(prune.nowdead.iter()),
+            offsets(prune.nowunused.iter()),
+        ) else {
+            return false;
+        };
+        let at = At {
+            locator: prune.locator,
+            blkno: prune.blkno,
+            end_lsn: rec.end_lsn(),
+            sets_page_lsn: true,
+        };
+        let pruned = Pruned {
+            gone: froms.or(nowdead).or(nowunused),
+            nowdead,
+            nowunused,
+        };
+        self.why = why(prune.reason);
+        self.prune(at, &pruned);
+        self.why = Why::Learned;
+        true
     }
 
     fn apply_pruning<R: Record + ?Sized>(
@@ -96,6 +126,14 @@ impl<S: Sink> Ledger<S> {
     }
 }
 
+fn why(reason: PruneReason) -> Why {
+    match reason {
+        PruneReason::Any | PruneReason::OnAccess => Why::Pruned,
+        PruneReason::VacuumScan | PruneReason::VacuumCleanup => Why::Vacuumed,
+    }
+}
+
+#[inline]
 fn offsets(list: impl Iterator<Item = OffsetNumber>) -> Result<Offsets, WalError> {
     let mut offsets = Offsets::default();
     for off in list {

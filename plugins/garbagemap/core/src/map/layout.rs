@@ -20,7 +20,7 @@ use super::counted::{COUNTERS, RATE_WORDS};
 use walker_wal::RelFileLocator;
 
 /// `"gbgmap"` and the layout's version.
-pub(super) const MAGIC: u64 = 0x6762_676D_6170_0003;
+pub(super) const MAGIC: u64 = 0x6762_676D_6170_0004;
 
 pub(super) const H_MAGIC: usize = 0;
 /// Odd while the area is being formatted; grows with each format.
@@ -39,7 +39,7 @@ pub(super) const STATUS_AT: usize = 16;
 pub(super) const STATUS_WORDS: usize = 47;
 const HEADER_WORDS: usize = STATUS_AT + 1 + STATUS_WORDS;
 
-pub(super) const ENTRY_WORDS: usize = 48;
+pub(super) const ENTRY_WORDS: usize = 40;
 pub(super) const E_SEQ: usize = 0;
 /// Tablespace in the upper half, database in the lower.
 pub(super) const E_SPC_DB: usize = 1;
@@ -49,9 +49,9 @@ pub(super) const E_FLAGS_REL: usize = 2;
 pub(super) const E_KNOWN_FROM: usize = 3;
 /// First page + 1, 0 for none.
 pub(super) const E_HEAD: usize = 4;
-pub(super) const E_INLINE: usize = 8;
+pub(super) const E_INLINE: usize = 5;
 /// Ranges whose counters are in the entry.
-pub(super) const INLINE_RANGES: u32 = 8;
+pub(super) const INLINE_RANGES: u32 = 5;
 /// The relation's garbage by age: transaction in the upper half, count in the
 /// lower.
 pub(super) const E_HORIZON: usize = E_INLINE + INLINE_RANGES as usize;

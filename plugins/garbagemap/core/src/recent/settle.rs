@@ -148,7 +148,7 @@ impl<S: Sink> Ledger<S> {
         if delta != 0 {
             rel.garbage_ended(delta, change.xid, outcome, updated);
         }
-        if (counted || delta != 0) && !rel.counted.waiting {
+        if (counted || delta != 0) && !rel.count_waits {
             self.show_counters_of(change.rel);
         }
         if wait {

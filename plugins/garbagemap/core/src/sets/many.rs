@@ -319,6 +319,28 @@ impl Many {
         removed
     }
 
+    /// The same; how many were in the one set.
+    #[inline]
+    pub(super) fn take_away(&mut self, b: u8, gone: Both) -> u16 {
+        let Some((one, other)) = self.pair_mut(b) else {
+            return 0;
+        };
+        let take = |bitmap: &mut [u64], gone: Offsets| {
+            let words = bitmap.iter_mut().zip(gone.words());
+            words.fold((0, 0), |(n, left), (word, gone)| {
+                let hit = *word & gone;
+                *word ^= hit;
+                (n + hit.count_ones() as u16, left | *word)
+            })
+        };
+        let (ones, left) = take(one, gone.one);
+        let (others, _) = take(other, gone.other);
+        self.one -= ones;
+        self.other -= others;
+        self.one_blocks -= u8::from((ones != 0) & (left == 0));
+        ones
+    }
+
     pub(super) fn try_clone(&self, mem: &mut Mem) -> Result<Many, NoMemory> {
         let mut words = Vec::new();
         words.try_reserve_exact(self.words.len())?;

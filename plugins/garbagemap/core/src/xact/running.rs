@@ -28,10 +28,9 @@ const TX_BYTES: usize = (size_of::<TransactionId>() + size_of::<Touches>()) * 3 
 /// Places of the table.
 const NEAR: usize = 256;
 
-/// A place of the table; free if `xid` is 0.
+/// A place of the table, taken by the transaction that has it in `xids`.
 #[derive(Default)]
 struct Place {
-    xid: TransactionId,
     /// See [`Transactions::is_large`].
     large: bool,
     touches: Touches,
@@ -40,6 +39,9 @@ struct Place {
 /// The undecided transactions and the ranges they touched.
 #[derive(Default)]
 pub(crate) struct Transactions {
+    /// Who has which place, 0 where nobody has: most of those who end have none,
+    /// and all of this is at hand always. As long as `near`.
+    xids: Vec<TransactionId>,
     /// Empty before the first transaction, and if there is no memory for it.
     near: Vec<Place>,
     far: Map<TransactionId, Touches>,
@@ -49,15 +51,20 @@ pub(crate) struct Transactions {
 }
 
 impl Transactions {
+    /// Whether the transaction is in the table.
+    #[inline]
+    fn is_near(&self, xid: TransactionId) -> bool {
+        let own = self.xids.get(xid as usize % NEAR);
+        own.is_some_and(|own| *own == xid && xid != 0)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     #[inline]
     pub(crate) fn contains(&self, xid: TransactionId) -> bool {
-        let place = self.near.get(xid as usize % NEAR);
-        place.is_some_and(|place| place.xid == xid && xid != 0)
-            || !self.far.is_empty() && self.far.contains_key(&xid)
+        self.is_near(xid) || !self.far.is_empty() && self.far.contains_key(&xid)
     }
 
     /// Whether it pays not to let its changes wait for its end in the list: it
@@ -65,7 +72,7 @@ impl Transactions {
     #[inline]
     pub(crate) fn is_large(&self, xid: TransactionId) -> bool {
         let place = self.near.get(xid as usize % NEAR);
-        place.is_some_and(|place| place.large && place.xid == xid)
+        self.is_near(xid) && place.is_some_and(|place| place.large)
             || !self.far.is_empty() && self.far.contains_key(&xid)
     }
 
@@ -77,16 +84,17 @@ impl Transactions {
 
     /// It has so many changes that no more of them should wait in the list.
     pub(crate) fn set_large(&mut self, xid: TransactionId) {
-        let place = self.near.get_mut(xid as usize % NEAR);
-        if let Some(place) = place.filter(|place| place.xid == xid && xid != 0) {
+        if self.is_near(xid)
+            && let Some(place) = self.near.get_mut(xid as usize % NEAR)
+        {
             self.large += usize::from(!place.large);
             place.large = true;
         }
     }
 
     pub(crate) fn xids(&self) -> impl Iterator<Item = TransactionId> {
-        let near = self.near.iter().map(|place| place.xid);
-        near.filter(|&xid| xid != 0).chain(self.far.keys().copied())
+        let near = self.xids.iter().copied().filter(|&xid| xid != 0);
+        near.chain(self.far.keys().copied())
     }
 
     /// A transaction has a new group of events in a range.
@@ -97,8 +105,9 @@ impl Transactions {
         touch: Touch,
         mem: &mut Mem,
     ) -> Result<(), NoMemory> {
+        let near = self.is_near(xid);
         match self.near.get_mut(xid as usize % NEAR) {
-            Some(place) if place.xid == xid && xid != 0 => place.touches.push(touch, mem),
+            Some(place) if near => place.touches.push(touch, mem),
             _ => self.touch_far(xid, touch, mem),
         }
     }
@@ -115,15 +124,20 @@ impl Transactions {
         {
             return touches.push(touch, mem);
         }
-        if self.near.is_empty() && self.near.try_reserve_exact(NEAR).is_ok() {
+        if self.near.is_empty()
+            && self.near.try_reserve_exact(NEAR).is_ok()
+            && self.xids.try_reserve_exact(NEAR).is_ok()
+        {
             self.near.resize_with(NEAR, Place::default);
+            self.xids.resize(NEAR, 0);
         }
         let mut touches = Touches::default();
         touches.push(touch, mem)?;
-        match self.near.get_mut(xid as usize % NEAR) {
-            Some(place) if place.xid == 0 && xid != 0 => {
+        let own = xid as usize % NEAR;
+        match (self.near.get_mut(own), self.xids.get_mut(own)) {
+            (Some(place), Some(own)) if *own == 0 && xid != 0 => {
+                *own = xid;
                 *place = Place {
-                    xid,
                     large: false,
                     touches,
                 };
@@ -140,8 +154,12 @@ impl Transactions {
     /// The transaction has ended.
     #[inline]
     pub(crate) fn take(&mut self, xid: TransactionId, mem: &mut Mem) -> Option<Touches> {
+        let near = self.is_near(xid);
         let touches = match self.near.get_mut(xid as usize % NEAR) {
-            Some(place) if place.xid == xid && xid != 0 => {
+            Some(place) if near => {
+                if let Some(own) = self.xids.get_mut(xid as usize % NEAR) {
+                    *own = 0;
+                }
                 self.large -= usize::from(place.large);
                 std::mem::take(place).touches
             }
@@ -170,9 +188,10 @@ impl Transactions {
             }
             stays
         };
-        for place in self.near.iter_mut().filter(|place| place.xid != 0) {
-            if !stays(place.xid, &mut place.touches) {
+        for (xid, place) in self.xids.iter_mut().zip(&mut self.near) {
+            if *xid != 0 && !stays(*xid, &mut place.touches) {
                 self.large -= usize::from(place.large);
+                *xid = 0;
                 *place = Place::default();
             }
         }

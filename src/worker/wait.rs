@@ -14,9 +14,10 @@ const IDLE: Duration = Duration::from_millis(1000);
 const POLL: Duration = Duration::from_millis(20);
 /// For so long after the last WAL we poll at that pace.
 const BUSY: Duration = Duration::from_secs(5);
-/// After a wake-up: let more commits gather, so that each of them does not
-/// pay for a signal to us.
-const COALESCE: Duration = Duration::from_millis(5);
+/// After a wake-up: let more commits gather, so that few of them pay for a signal
+/// to us, and we for coming. As long as where the server cannot wake us. Who
+/// waits for a position wakes us at once.
+const COALESCE: Duration = POLL;
 
 /// Waits for the limit to move.
 pub struct Waiter {

@@ -17,9 +17,13 @@ const CONF: &str = "fsync = on
      max_wal_size = '16GB'
      wal_keep_size = 0";
 
-fn seconds() -> u64 {
+/// Servers take turns of so many seconds each.
+const TURN: u64 = 2;
+
+/// Turns of each server until walker moves to the other one: half a round.
+fn turns() -> u64 {
     let quick = env_number("BENCH_QUICK", 0) != 0;
-    env_number("BENCH_SECONDS", if quick { 3 } else { 10 })
+    env_number("BENCH_SECONDS", if quick { 4 } else { 12 }).div_ceil(2 * TURN)
 }
 
 fn new_cluster(name: &str) -> Cluster {
@@ -28,43 +32,78 @@ fn new_cluster(name: &str) -> Cluster {
     cluster
 }
 
-/// One run of pgbench on a server that was just started: transactions per
-/// second, and CPU time of all its processes per transaction.
-fn leg(cluster: &Cluster, preload: &str, commit: &str) -> (f64, f64) {
-    cluster.append_conf(preload);
-    cluster.append_conf(&format!("synchronous_commit = {commit}"));
-    cluster.restart();
-    cluster.safe_psql("postgres", "CHECKPOINT");
-    let postmaster = cluster.postmaster_pid().expect("the server runs");
-    let before = cpu::of_server(postmaster);
-    let seconds = seconds();
-    let tps = Pgbench::seconds(cluster, "postgres", 2, seconds).run();
-    let used = cpu::of_server(postmaster) - before;
-    (tps, used / (tps * seconds as f64) * 1e6)
+/// What a server did in its turns.
+#[derive(Clone, Copy, Default)]
+struct Done {
+    transactions: f64,
+    seconds: f64,
+    /// Of all its processes, in seconds.
+    cpu: f64,
 }
 
-/// Transactions per second.
+impl Done {
+    /// One turn of pgbench.
+    fn turn(&mut self, cluster: &Cluster) {
+        let postmaster = cluster.postmaster_pid().expect("the server runs");
+        let before = cpu::of_server(postmaster);
+        let tps = Pgbench::seconds(cluster, "postgres", 2, TURN).run();
+        self.cpu += cpu::of_server(postmaster) - before;
+        self.seconds += TURN as f64;
+        self.transactions += tps * TURN as f64;
+    }
+
+    fn tps(self) -> f64 {
+        self.transactions / self.seconds
+    }
+
+    /// In microseconds.
+    fn cpu_each(self) -> f64 {
+        self.cpu / self.transactions * 1e6
+    }
+}
+
+/// Have walker in the first of the servers and not in the second, and both warm.
+fn change_places(commit: &str, with: &Cluster, without: &Cluster) {
+    for (cluster, preload) in [(with, PRELOAD), (without, "shared_preload_libraries = ''")] {
+        cluster.append_conf(&format!("{preload}\nsynchronous_commit = {commit}"));
+        cluster.restart();
+        cluster.safe_psql("postgres", "CHECKPOINT");
+    }
+    // What was written while it was not there.
+    with.walker_wait();
+    for cluster in [with, without] {
+        Done::default().turn(cluster);
+    }
+}
+
+/// Transactions per second, of two servers that take short turns: what the
+/// machine does to one it does to the other as well. No two servers are equally
+/// fast, so each has walker in one half of a round.
 pub fn measure(rounds: usize, _: u64, to: &mut Report) {
-    let cluster = new_cluster("tps");
-    const WITHOUT: &str = "shared_preload_libraries = ''";
+    let servers = [new_cluster("tps"), new_cluster("tps-other")];
     for commit in ["on", "off"] {
         let (mut with, mut without): (Vec<_>, Vec<_>) = Default::default();
-        for round in 0..rounds {
-            eprintln!(
-                "pgbench, synchronous_commit = {commit}, round {}",
-                round + 1
-            );
-            // Which is first changes: tables grow, and the machine has moods.
-            if round % 2 == 0 {
-                without.push(leg(&cluster, WITHOUT, commit));
-                with.push(leg(&cluster, PRELOAD, commit));
-            } else {
-                with.push(leg(&cluster, PRELOAD, commit));
-                without.push(leg(&cluster, WITHOUT, commit));
+        for round in 1..=rounds {
+            eprintln!("pgbench, synchronous_commit = {commit}, round {round}");
+            let mut done = [Done::default(); 2];
+            for half in 0..2 {
+                let (one, other) = (&servers[half], &servers[1 - half]);
+                change_places(commit, one, other);
+                for turn in 0..turns() {
+                    let mut order = [(one, 0), (other, 1)];
+                    if turn % 2 == 1 {
+                        order.reverse();
+                    }
+                    for (cluster, which) in order {
+                        done[which].turn(cluster);
+                    }
+                }
             }
+            with.push(done[0]);
+            without.push(done[1]);
         }
-        let tps = |legs: &[(f64, f64)]| legs.iter().map(|l| l.0).collect::<Vec<_>>();
-        let cpu = |legs: &[(f64, f64)]| legs.iter().map(|l| l.1).collect::<Vec<_>>();
+        let tps = |all: &[Done]| all.iter().map(|done| done.tps()).collect::<Vec<_>>();
+        let cpu = |all: &[Done]| all.iter().map(|done| done.cpu_each()).collect::<Vec<_>>();
         let section = "pgbench with walker and garbagemap, two clients on two cores";
         let subject = format!("synchronous_commit = {commit}");
         let row = Row::new(section, &subject, "tps", "/s", summary(&tps(&with)));

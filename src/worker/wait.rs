@@ -16,7 +16,8 @@ const POLL: Duration = Duration::from_millis(20);
 const BUSY: Duration = Duration::from_secs(5);
 /// After a wake-up: let more commits gather, so that few of them pay for a signal
 /// to us, and we for coming. As long as where the server cannot wake us. Who
-/// waits for a position wakes us at once.
+/// waits for a position wakes us, unless that came with the wake-up before: then it
+/// waits as long.
 const COALESCE: Duration = POLL;
 
 /// Waits for the limit to move.

@@ -2,7 +2,8 @@
 //! the one way in which they reach the counters.
 //!
 //! A change goes to a block only while the block is known. What a record says
-//! ends in [`Ledger::try_change`], which notes new undecided events with their
+//! ends in [`Ledger::try_change`] (pruning in [`Ledger::prune`], which does the same
+//! with fewer look-ups), which notes new undecided events with their
 //! transaction, what the end of a transaction says in [`Ledger::range_ended`];
 //! both put the range with those that are to be shown ([`Ledger::publish`]). If
 //! memory for a change cannot be had, the relation is degraded: it is unknown

@@ -88,7 +88,7 @@ impl Layout {
     /// The layout of an area of `words` words, `None` if that is too small.
     ///
     /// A third is for directory and entries, rounded down to a power of two:
-    /// with 48 MB these are 32 thousand relations, and pages for 140 million
+    /// with 48 MB these are 32 thousand relations, and pages for 150 million
     /// blocks.
     pub fn of(words: usize) -> Option<Layout> {
         if words < MIN_WORDS {

@@ -167,7 +167,7 @@ impl Offsets {
     /// Whether they have one in common.
     #[inline]
     pub(crate) fn intersects(self, other: Offsets) -> bool {
-        !self.zip(other, |a, b| a & b).is_empty()
+        !self.and(other).is_empty()
     }
 
     pub(crate) fn xor(self, other: Offsets) -> Offsets {
@@ -176,6 +176,10 @@ impl Offsets {
 
     pub(crate) fn without(self, other: Offsets) -> Offsets {
         self.zip(other, |a, b| a & !b)
+    }
+
+    pub(crate) fn and(self, other: Offsets) -> Offsets {
+        self.zip(other, |a, b| a & b)
     }
 
     pub(crate) fn or(self, other: Offsets) -> Offsets {

@@ -66,18 +66,16 @@ impl Counters {
         }
     }
 
-    /// So many dead tuples more (or less), for this reason. Whether that is
-    /// counted.
+    /// So many dead tuples more (or less) by a record, for this reason.
     #[inline]
-    pub(crate) fn changed(&mut self, why: Why, delta: i32) -> bool {
+    pub(crate) fn changed(&mut self, why: Why, delta: i32) {
         let n = u64::from(delta.unsigned_abs());
         match why {
             Why::TakenBack if delta > 0 => self.dead_by_abort += n,
             Why::Pruned if delta < 0 => self.pruned += n,
             Why::Vacuumed if delta < 0 => self.vacuumed += n,
-            _ => return false,
+            _ => {}
         }
-        true
     }
 
     /// What others have counted of changes: see `Change::count`.
@@ -192,17 +190,6 @@ impl<S: Sink> Ledger<S> {
         {
             rel.count_waits = true;
             self.counted.push(idx);
-        }
-    }
-
-    /// So many dead tuples more (or less) by the record being applied.
-    pub(crate) fn count_change(&mut self, idx: u32, delta: i32) {
-        let why = self.why;
-        if let Some(rel) = self.rels.get_mut(idx)
-            && rel.counted.counters.changed(why, delta)
-            && !rel.count_waits
-        {
-            self.show_counters_of(idx);
         }
     }
 

@@ -230,14 +230,14 @@ impl<S: Sink> Ledger<S> {
         };
     }
 
-    /// The number of dead tuples of a relation changed, by the end of
-    /// transaction `cause` (0 if it aborted) or for no reason that is known.
-    pub(crate) fn age_garbage(&mut self, idx: u32, delta: i32, cause: Option<TransactionId>) {
+    /// The number of dead tuples of a relation changed, for no reason that is
+    /// known.
+    pub(crate) fn age_garbage(&mut self, idx: u32, delta: i32) {
         let youngest = self.youngest;
         if delta != 0
             && let Some(rel) = self.rels.get_mut(idx)
         {
-            rel.horizon.changed_by(delta, cause.unwrap_or(youngest));
+            rel.horizon.changed_by(delta, youngest);
             if !rel.count_waits {
                 self.show_counters_of(idx);
             }

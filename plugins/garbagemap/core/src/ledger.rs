@@ -2,8 +2,7 @@
 //! the one way in which they reach the counters.
 //!
 //! A change goes to a block only while the block is known. What a record says
-//! ends in [`Ledger::try_change`] (pruning in [`Ledger::prune`], which does the same
-//! with fewer look-ups), which notes new undecided events with their
+//! ends in [`Ledger::try_change`], which notes new undecided events with their
 //! transaction, what the end of a transaction says in [`Ledger::range_ended`];
 //! both put the range with those that are to be shown ([`Ledger::publish`]). If
 //! memory for a change cannot be had, the relation is degraded: it is unknown
@@ -194,12 +193,15 @@ impl<S: Sink> Ledger<S> {
             self.txs.touch(xid, touch, &mut self.mem)?;
         }
         self.stats.contradictions += u64::from(effect.contradiction);
+        if delta != 0 {
+            rel.horizon.changed_by(delta, self.youngest);
+            rel.counted.counters.changed(self.why, delta);
+            if !rel.count_waits {
+                self.show_counters_of(idx);
+            }
+        }
         if wait {
             self.show_later(idx, rangeno);
-        }
-        if delta != 0 {
-            self.age_garbage(idx, delta, None);
-            self.count_change(idx, delta);
         }
         Ok(true)
     }
@@ -272,6 +274,6 @@ impl<S: Sink> Ledger<S> {
             self.sink.truncate(place, 0);
         }
         self.scans.forget(idx, &mut self.mem);
-        self.age_garbage(idx, i32::MIN, None);
+        self.age_garbage(idx, i32::MIN);
     }
 }

@@ -133,44 +133,11 @@ impl<S: Sink> Ledger<S> {
     /// The page was pruned.
     #[inline(never)]
     pub(crate) fn prune(&mut self, at: At, pruned: &Pruned) {
-        let Some(idx) = self.rels.find(at.locator) else {
+        let Some(rel) = self.rels.find(at.locator) else {
             return;
         };
-        self.note_recent_at(idx, at.blkno, pruned.gone);
-        let (rangeno, b) = self.geo.split(at.blkno);
-        let youngest = self.youngest;
-        // Nearly always its range is there and nobody scans the relation: then
-        // each is looked up once.
-        let Some(rel) = self.rels.get_mut(idx).filter(|rel| !rel.scanning) else {
-            return self.prune_otherwise(idx, at, pruned);
-        };
-        let Some(range) = rel.ranges.get_mut(rangeno) else {
-            return self.prune_otherwise(idx, at, pruned);
-        };
-        rel.last_touch = rel.last_touch.max(at.end_lsn.0);
-        if !range.is_known(b) {
-            return;
-        }
-        self.saving.changed(range, idx, rangeno);
-        if range.prune(b, pruned, &mut self.mem).is_err() {
-            return self.degrade(idx);
-        }
-        let (delta, wait) = range.changed();
-        if delta != 0 {
-            rel.horizon.changed_by(delta, youngest);
-            rel.counted.counters.changed(self.why, delta);
-            if !rel.count_waits {
-                self.show_counters_of(idx);
-            }
-        }
-        if wait {
-            self.show_later(idx, rangeno);
-        }
-    }
-
-    #[inline(never)]
-    fn prune_otherwise(&mut self, idx: u32, at: At, pruned: &Pruned) {
-        self.change(idx, at, 0, false, |range, b, mem| {
+        self.note_recent_at(rel, at.blkno, pruned.gone);
+        self.change(rel, at, 0, false, |range, b, mem| {
             range.prune(b, pruned, mem)?;
             Ok(Effect::default())
         });

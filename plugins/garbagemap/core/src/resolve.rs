@@ -81,7 +81,7 @@ impl<S: Sink> Ledger<S> {
         };
         let changed = range.changed();
         if outcome == Outcome::Unknown {
-            self.age_garbage(idx, changed.0, None);
+            self.age_garbage(idx, changed.0);
             self.give_up_held(idx, rangeno);
             return self.show(idx, rangeno);
         }

@@ -154,7 +154,7 @@ impl<S: Sink> Ledger<S> {
             rel.unpublished = true;
             self.unpublished = true;
         }
-        self.age_garbage(idx, delta, None);
+        self.age_garbage(idx, delta);
     }
 }
 

@@ -78,7 +78,7 @@ impl<S: Sink> Ledger<S> {
         } else {
             self.set_known_from(idx, blkno);
         }
-        self.age_garbage(idx, -dead, None);
+        self.age_garbage(idx, -dead);
         self.show(idx, keep);
     }
 

@@ -2,7 +2,7 @@
 
 use walker_wal::heap2::{PlainPrune, PruneReason, XlHeapPrune, XlHeapVacuum};
 use walker_wal::heap2::{XLHP_HAS_DEAD_ITEMS, XLHP_HAS_NOW_UNUSED_ITEMS, XLHP_HAS_REDIRECTIONS};
-use walker_wal::{Block, OffsetNumber, Record, WalError};
+use walker_wal::{Block, List, OffsetList, OffsetNumber, Record, WalError};
 
 use super::heap::{checked, main};
 use super::{Server, at};
@@ -36,12 +36,7 @@ impl<S: Sink> Ledger<S> {
         rec: &R,
         prune: &PlainPrune<'_>,
     ) -> bool {
-        let froms = prune.redirected.iter().map(|(from, _)| from);
-        let (Ok(froms), Ok(nowdead), Ok(nowunused)) = (
-            offsets(froms),
-            offsets(prune.nowdead.iter()),
-            offsets(prune.nowunused.iter()),
-        ) else {
+        let Ok(pruned) = pruned(prune.redirected, prune.nowdead, prune.nowunused) else {
             return false;
         };
         let at = At {
@@ -49,11 +44,6 @@ impl<S: Sink> Ledger<S> {
             blkno: prune.blkno,
             end_lsn: rec.end_lsn(),
             sets_page_lsn: true,
-        };
-        let pruned = Pruned {
-            gone: froms.or(nowdead).or(nowunused),
-            nowdead,
-            nowunused,
         };
         self.why = why(prune.reason);
         self.prune(at, &pruned);
@@ -70,14 +60,7 @@ impl<S: Sink> Ledger<S> {
         let block = main(&prune.block)?;
         let expect = match &prune.items {
             Some(items) => {
-                let froms = items.redirected.iter().map(|(from, _)| from);
-                let nowdead = offsets(items.nowdead.iter())?;
-                let nowunused = offsets(items.nowunused.iter())?;
-                let pruned = Pruned {
-                    gone: offsets(froms)?.or(nowdead).or(nowunused),
-                    nowdead,
-                    nowunused,
-                };
+                let pruned = pruned(items.redirected, items.nowdead, items.nowunused)?;
                 self.prune(at(rec, block), &pruned);
                 Expect::Exact
             }
@@ -100,12 +83,7 @@ impl<S: Sink> Ledger<S> {
         let block = main(&vacuum.block)?;
         let expect = match vacuum.nowunused {
             Some(offs) => {
-                let nowunused = offsets(offs.iter())?;
-                let pruned = Pruned {
-                    gone: nowunused,
-                    nowdead: Offsets::default(),
-                    nowunused,
-                };
+                let pruned = pruned(List::EMPTY, List::EMPTY, offs)?;
                 self.prune(at(rec, block), &pruned);
                 Expect::Exact
             }
@@ -131,6 +109,22 @@ fn why(reason: PruneReason) -> Why {
         PruneReason::Any | PruneReason::OnAccess => Why::Pruned,
         PruneReason::VacuumScan | PruneReason::VacuumCleanup => Why::Vacuumed,
     }
+}
+
+/// What these lists say. Of a redirection, the first loses its tuple.
+#[inline(always)]
+fn pruned(
+    redirected: List<'_, (OffsetNumber, OffsetNumber)>,
+    nowdead: OffsetList<'_>,
+    nowunused: OffsetList<'_>,
+) -> Result<Pruned, WalError> {
+    let froms = offsets(redirected.iter().map(|(from, _)| from))?;
+    let (nowdead, nowunused) = (offsets(nowdead.iter())?, offsets(nowunused.iter())?);
+    Ok(Pruned {
+        gone: froms.or(nowdead).or(nowunused),
+        nowdead,
+        nowunused,
+    })
 }
 
 #[inline]

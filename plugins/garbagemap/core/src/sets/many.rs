@@ -291,32 +291,12 @@ impl Many {
     /// of them were there.
     #[inline]
     pub(super) fn take(&mut self, b: u8, gone: Both) -> Both {
-        let mut removed = Both::default();
-        let Some((one, other)) = self.pair_mut(b) else {
-            return removed;
-        };
-        let take = |bitmap: &mut [u64], gone: Offsets, removed: &mut Offsets| {
-            let mut n = 0;
-            let masks = gone.words().into_iter().zip(removed.words_mut());
-            for (word, (gone, removed)) in bitmap.iter_mut().zip(masks) {
-                let hit = *word & gone;
-                if hit != 0 {
-                    *word ^= hit;
-                    *removed = hit;
-                    n += hit.count_ones() as u16;
-                }
-            }
-            n
-        };
-        let ones = take(one, gone.one, &mut removed.one);
-        let last = (ones != 0) & (any(one, one.len()) == 0);
-        let others = take(other, gone.other, &mut removed.other);
-        // Both numbers first: they are taken up together with what lies behind
-        // them, for which the processor would have to wait.
-        self.one -= ones;
-        self.other -= others;
-        self.one_blocks -= u8::from(last);
-        removed
+        let had = self.block(b);
+        self.take_away(b, gone);
+        Both {
+            one: had.one.and(gone.one),
+            other: had.other.and(gone.other),
+        }
     }
 
     /// The same; how many were in the one set.
@@ -335,6 +315,8 @@ impl Many {
         };
         let (ones, left) = take(one, gone.one);
         let (others, _) = take(other, gone.other);
+        // Both numbers first: they are taken up together with what lies behind
+        // them, for which the processor would have to wait.
         self.one -= ones;
         self.other -= others;
         self.one_blocks -= u8::from((ones != 0) & (left == 0));

@@ -224,7 +224,7 @@ impl<S: Sink> Ledger<S> {
             }
             let known_from = rel.known_from;
             rel.ranges = ranges;
-            self.age_garbage(idx, dead, None);
+            self.age_garbage(idx, dead);
             // Last: what is not shown would read as known and empty.
             if let Some(place) = place {
                 self.sink.set_known_from(place, known_from);

@@ -58,6 +58,15 @@ impl Transactions {
         own.is_some_and(|own| *own == xid && xid != 0)
     }
 
+    /// Its place there.
+    #[inline]
+    fn near_mut(&mut self, xid: TransactionId) -> Option<&mut Place> {
+        match self.is_near(xid) {
+            true => self.near.get_mut(xid as usize % NEAR),
+            false => None,
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -84,11 +93,9 @@ impl Transactions {
 
     /// It has so many changes that no more of them should wait in the list.
     pub(crate) fn set_large(&mut self, xid: TransactionId) {
-        if self.is_near(xid)
-            && let Some(place) = self.near.get_mut(xid as usize % NEAR)
-        {
-            self.large += usize::from(!place.large);
-            place.large = true;
+        if let Some(place) = self.near_mut(xid) {
+            let more = !std::mem::replace(&mut place.large, true);
+            self.large += usize::from(more);
         }
     }
 
@@ -105,10 +112,9 @@ impl Transactions {
         touch: Touch,
         mem: &mut Mem,
     ) -> Result<(), NoMemory> {
-        let near = self.is_near(xid);
-        match self.near.get_mut(xid as usize % NEAR) {
-            Some(place) if near => place.touches.push(touch, mem),
-            _ => self.touch_far(xid, touch, mem),
+        match self.near_mut(xid) {
+            Some(place) => place.touches.push(touch, mem),
+            None => self.touch_far(xid, touch, mem),
         }
     }
 
@@ -154,17 +160,16 @@ impl Transactions {
     /// The transaction has ended.
     #[inline]
     pub(crate) fn take(&mut self, xid: TransactionId, mem: &mut Mem) -> Option<Touches> {
-        let near = self.is_near(xid);
-        let touches = match self.near.get_mut(xid as usize % NEAR) {
-            Some(place) if near => {
+        let touches = match self.near_mut(xid).map(std::mem::take) {
+            Some(place) => {
                 if let Some(own) = self.xids.get_mut(xid as usize % NEAR) {
                     *own = 0;
                 }
                 self.large -= usize::from(place.large);
-                std::mem::take(place).touches
+                place.touches
             }
-            _ if self.far.is_empty() => return None,
-            _ => self.far.remove(&xid)?,
+            None if self.far.is_empty() => return None,
+            None => self.far.remove(&xid)?,
         };
         self.len -= 1;
         mem.shrank(TX_BYTES + touches.heap_bytes());

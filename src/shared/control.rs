@@ -174,6 +174,9 @@ pub struct Control {
     applied_cv: UnsafeCell<pg_sys::ConditionVariable>,
     /// Backends in `walker_wait`.
     pub waiters: AtomicU32,
+    /// Somebody woke the worker and waits for what it does; taken back by the
+    /// worker before it sleeps.
+    pub awaited: AtomicU32,
 
     /// Process ID of the worker, 0 if there is none.
     pub pid: AtomicI32,

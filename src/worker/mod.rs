@@ -48,7 +48,7 @@ pub fn is_worker() -> bool {
     IS_WORKER.load(Relaxed)
 }
 
-/// Set the worker's latch, from any process.
+/// Set the worker's latch, from any process, and say that somebody waits.
 pub fn wake() {
     let Some(control) = shared::control() else {
         return;
@@ -57,6 +57,8 @@ pub fn wake() {
     if pid == 0 {
         return;
     }
+    // Before the latch, which orders the two (SetLatch in storage/ipc/latch.c).
+    control.awaited.store(1, Relaxed);
     // SAFETY: BackendPidGetProc (storage/ipc/procarray.c) returns an entry of
     // the process array or NULL; setting the latch of a process that has just
     // gone is harmless.

@@ -192,7 +192,7 @@ impl Worker<'_> {
         }
         self.breath = BREATH;
         if limit.lsn < self.needed || limit.lsn >= self.not_before {
-            self.waiter.wait(limit.lsn, limit.in_recovery);
+            self.waiter.wait(self.control, limit.lsn, limit.in_recovery);
             return;
         }
         // There is what was asked for, and we would like more at a time.

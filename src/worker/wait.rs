@@ -3,6 +3,8 @@
 use super::{signals, watch};
 use crate::compat;
 use crate::reader::current_limit;
+use crate::shared::Control;
+use core::sync::atomic::Ordering::Relaxed;
 use pgrx::prelude::*;
 use std::time::{Duration, Instant};
 use walker_plugin::wal::Lsn;
@@ -15,9 +17,8 @@ const POLL: Duration = Duration::from_millis(20);
 /// For so long after the last WAL we poll at that pace.
 const BUSY: Duration = Duration::from_secs(5);
 /// After a wake-up: let more commits gather, so that few of them pay for a signal
-/// to us, and we for coming. As long as where the server cannot wake us. Who
-/// waits for a position wakes us, unless that came with the wake-up before: then it
-/// waits as long.
+/// to us, and we for coming. As long as where the server cannot wake us. Not for
+/// who waits for us.
 const COALESCE: Duration = POLL;
 
 /// Waits for the limit to move.
@@ -42,9 +43,9 @@ impl Waiter {
 
     /// Sleep until WAL beyond `read` may be there, a signal comes, or it is
     /// time to look around.
-    pub fn wait(&self, read: Lsn, in_recovery: bool) {
+    pub fn wait(&self, control: &Control, read: Lsn, in_recovery: bool) {
         match compat::wal_condition_variable(in_recovery) {
-            Some(cv) => self.wait_on(cv, read),
+            Some(cv) => self.wait_on(cv, control, read),
             None => {
                 let pace = if self.last_wal.elapsed() < BUSY {
                     POLL
@@ -58,7 +59,7 @@ impl Waiter {
 
     /// The condition variable only sets our latch; sleeping on the latch and
     /// not in ConditionVariableSleep lets signals and `walker_wait` end it too.
-    fn wait_on(&self, cv: *mut pg_sys::ConditionVariable, read: Lsn) {
+    fn wait_on(&self, cv: *mut pg_sys::ConditionVariable, control: &Control, read: Lsn) {
         // SAFETY: a condition variable in shared memory; we enter its list
         // before the condition is looked at, so that no broadcast is missed,
         // and leave it before anything else (storage/lmgr/condition_variable.c).
@@ -69,7 +70,10 @@ impl Waiter {
         }
         // SAFETY: as above.
         unsafe { pg_sys::ConditionVariableCancelSleep() };
-        if !moved && !signals::shutdown_requested() && current_limit().lsn > read {
+        // Who waits may have set the latch along with the broadcast; who comes
+        // after this look sets it again, and ends the sleep.
+        let awaited = control.awaited.swap(0, Relaxed) != 0;
+        if !moved && !awaited && !signals::shutdown_requested() && current_limit().lsn > read {
             self.sleep(COALESCE);
         }
     }

@@ -8,9 +8,9 @@ use walker_wal::{ForkNumber, Lsn, Major, RmgrId};
 
 use crate::limits::{apply, create, rel};
 use crate::model::{World, run};
-use crate::scenarios::{Told, ledger, tuple};
 use crate::sim::page::Page;
 use crate::sim::sink::TestSink;
+use crate::told::{Told, ledger, tuple};
 
 /// Answers anything.
 struct Noise(u32);

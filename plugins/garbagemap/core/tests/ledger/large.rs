@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 use crate::limits::rel;
 use crate::order::Batch;
-use crate::scenarios::{hint_image, tuple};
 use crate::sim::sink::TestSink;
+use crate::told::{hint_image, tuple};
 
 /// A table as [`Batch::new`] makes it, for a ledger to which a transaction is
 /// large if one of its changes was noted before it ended: these have one.

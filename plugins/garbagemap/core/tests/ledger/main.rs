@@ -1,6 +1,8 @@
 //! Tests of the ledger from outside: records in, counters out.
 
+mod base_scans;
 mod hostile;
+mod images;
 mod large;
 mod limits;
 mod model;
@@ -8,3 +10,4 @@ mod order;
 mod scenarios;
 mod sim;
 mod state;
+mod told;

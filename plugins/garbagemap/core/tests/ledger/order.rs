@@ -6,9 +6,9 @@ use walker_wal::raw::{BlockSpec, ImageSpec, RecordBuilder};
 use walker_wal::{Lsn, RmgrId};
 
 use crate::limits::rel;
-use crate::scenarios::{Told, hint_image, ledger, read, spec, tuple};
 use crate::sim::page::Page;
 use crate::sim::sink::TestSink;
+use crate::told::{Told, hint_image, ledger, read, spec, tuple};
 
 /// Applies records one after the other, and shows nothing in between.
 pub struct Batch {

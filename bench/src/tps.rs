@@ -39,15 +39,19 @@ struct Done {
     seconds: f64,
     /// Of all its processes, in seconds.
     cpu: f64,
+    /// Of walker's worker, in seconds.
+    worker: f64,
 }
 
 impl Done {
-    /// One turn of pgbench.
-    fn turn(&mut self, cluster: &Cluster) {
+    /// One turn of pgbench, with `worker` or without.
+    fn turn(&mut self, cluster: &Cluster, worker: Option<u32>) {
         let postmaster = cluster.postmaster_pid().expect("the server runs");
-        let before = cpu::of_server(postmaster);
+        let of_worker = || worker.map_or(0.0, |pid| cpu::of_process(pid).expect("it runs"));
+        let before = (cpu::of_server(postmaster), of_worker());
         let tps = Pgbench::seconds(cluster, "postgres", 2, TURN).run();
-        self.cpu += cpu::of_server(postmaster) - before;
+        self.cpu += cpu::of_server(postmaster) - before.0;
+        self.worker += of_worker() - before.1;
         self.seconds += TURN as f64;
         self.transactions += tps * TURN as f64;
     }
@@ -56,14 +60,20 @@ impl Done {
         self.transactions / self.seconds
     }
 
-    /// In microseconds.
+    /// Microseconds of the server for each transaction,
     fn cpu_each(self) -> f64 {
         self.cpu / self.transactions * 1e6
     }
+
+    /// and of them the worker's.
+    fn worker_each(self) -> f64 {
+        self.worker / self.transactions * 1e6
+    }
 }
 
-/// Have walker in the first of the servers and not in the second, and both warm.
-fn change_places(commit: &str, with: &Cluster, without: &Cluster) {
+/// Have walker in the first of the servers and not in the second, and both warm;
+/// the process of its worker.
+fn change_places(commit: &str, with: &Cluster, without: &Cluster) -> u32 {
     for (cluster, preload) in [(with, PRELOAD), (without, "shared_preload_libraries = ''")] {
         cluster.append_conf(&format!("{preload}\nsynchronous_commit = {commit}"));
         cluster.restart();
@@ -72,8 +82,9 @@ fn change_places(commit: &str, with: &Cluster, without: &Cluster) {
     // What was written while it was not there.
     with.walker_wait();
     for cluster in [with, without] {
-        Done::default().turn(cluster);
+        Done::default().turn(cluster, None);
     }
+    with.worker_pid()
 }
 
 /// Transactions per second, of two servers that take short turns: what the
@@ -88,14 +99,14 @@ pub fn measure(rounds: usize, _: u64, to: &mut Report) {
             let mut done = [Done::default(); 2];
             for half in 0..2 {
                 let (one, other) = (&servers[half], &servers[1 - half]);
-                change_places(commit, one, other);
+                let worker = change_places(commit, one, other);
                 for turn in 0..turns() {
-                    let mut order = [(one, 0), (other, 1)];
+                    let mut order = [(one, 0, Some(worker)), (other, 1, None)];
                     if turn % 2 == 1 {
                         order.reverse();
                     }
-                    for (cluster, which) in order {
-                        done[which].turn(cluster);
+                    for (cluster, which, worker) in order {
+                        done[which].turn(cluster, worker);
                     }
                 }
             }
@@ -104,6 +115,7 @@ pub fn measure(rounds: usize, _: u64, to: &mut Report) {
         }
         let tps = |all: &[Done]| all.iter().map(|done| done.tps()).collect::<Vec<_>>();
         let cpu = |all: &[Done]| all.iter().map(|done| done.cpu_each()).collect::<Vec<_>>();
+        let worker: Vec<_> = with.iter().map(|done| done.worker_each()).collect();
         let section = "pgbench with walker and garbagemap, two clients on two cores";
         let subject = format!("synchronous_commit = {commit}");
         let row = Row::new(section, &subject, "tps", "/s", summary(&tps(&with)));
@@ -113,6 +125,11 @@ pub fn measure(rounds: usize, _: u64, to: &mut Report) {
         let row = Row::new(section, &subject, what, "µs", summary(&cpu(&with)));
         to.rows
             .push(row.against("without walker", ratio(&cpu(&with), &cpu(&without))));
+        // To a thousandth, which the difference of two servers is not.
+        let what = "of it the worker's";
+        let row = Row::new(section, &subject, what, "µs", summary(&worker));
+        to.rows
+            .push(row.against("server without walker", ratio(&worker, &cpu(&without))));
     }
 }
 

@@ -61,6 +61,47 @@ fn a_cancelled_scan_leaves_nothing() {
 }
 
 #[test]
+fn what_a_scan_told_outlives_a_crash() {
+    // No checkpoint will ask for a state, and no WAL will go.
+    let conf = "autovacuum = off
+        checkpoint_timeout = '1h'
+        wal_keep_size = '1GB'";
+    let cluster = Cluster::with_walker("scan-saved", &[], conf);
+    cluster.safe_psql(
+        "postgres",
+        "CREATE TABLE t AS SELECT g FROM generate_series(1, 300000) AS g;
+         DELETE FROM t WHERE g % 7 = 0",
+    );
+    forget(&cluster);
+    let exact = "SELECT coalesce(bool_and(exact), false) FROM garbage_map('t')";
+    let writes = || -> u64 {
+        let writes = "SELECT state_writes FROM garbage_status";
+        cluster.safe_psql("postgres", writes).parse().unwrap()
+    };
+    // The new worker's first, which knows nothing.
+    cluster.poll_query_until(
+        "postgres",
+        "SELECT state_writes > 0 FROM garbage_status",
+        "t",
+    );
+    assert_eq!(cluster.safe_psql("postgres", exact), "f");
+    let before = writes();
+
+    cluster.safe_psql("postgres", "SELECT garbage_base_scan('t')");
+    let saved = format!("SELECT state_writes > {before} FROM garbage_status");
+    cluster.poll_query_until("postgres", &saved, "t");
+    // One for all: nothing is learned from what is known.
+    cluster.safe_psql("postgres", "SELECT garbage_base_scan('t')");
+    assert_eq!(writes(), before + 1);
+
+    cluster.stop(walker_tests::Mode::Immediate);
+    cluster.start();
+    cluster.walker_wait();
+    assert_eq!(cluster.safe_psql("postgres", exact), "t");
+    assert_map_exact(&cluster, "postgres");
+}
+
+#[test]
 fn held_garbage_names_its_holder() {
     let cluster = Cluster::with_walker("horizon", &[], "max_prepared_transactions = 2");
     let mut other = walker_tests::Session::open(&cluster, "postgres");

@@ -33,6 +33,7 @@ mod sink;
 mod state;
 mod stats;
 mod storage;
+mod unsaved;
 mod xact;
 
 pub use audit::{ItemKind, Mismatch};
@@ -46,4 +47,5 @@ pub use mem::NoMemory;
 pub use sink::{MAX_RANGE_BLOCKS, RangeCounts, Sink};
 pub use state::LoadError;
 pub use stats::{BlockView, Config, Stats};
+pub use unsaved::Unsaved;
 pub use xact::{Oracle, XidStatus};

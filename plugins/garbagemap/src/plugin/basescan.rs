@@ -3,10 +3,10 @@
 use super::oracle::ServerOracle;
 use crate::mailbox::{Answer, Kind, Mailbox, Slot, State};
 use garbagemap_core::map::MapWriter;
-use garbagemap_core::{BaseItem, BaseOutcome, Ledger};
+use garbagemap_core::{BaseItem, BaseOutcome, Ledger, Unsaved};
 use pgrx::prelude::*;
 use std::time::{Duration, Instant};
-use walker_plugin::wal::{Lsn, RelFileLocator};
+use walker_plugin::wal::{BLCKSZ, Lsn, RelFileLocator};
 
 /// How often slots and scans of processes that are gone are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -17,6 +17,7 @@ pub struct BaseScans {
     open: Vec<(i32, RelFileLocator)>,
     items: Vec<BaseItem>,
     swept: Instant,
+    unsaved: Unsaved,
 }
 
 impl BaseScans {
@@ -27,7 +28,15 @@ impl BaseScans {
             open: Vec::new(),
             items: Vec::new(),
             swept: Instant::now(),
+            unsaved: Unsaved::default(),
         }
+    }
+
+    /// Whether what scans told should be saved now, if that takes `size` bytes.
+    /// True once; then it is up to the caller.
+    pub fn should_be_saved(&mut self, size: u64) -> bool {
+        let open = !self.open.is_empty();
+        self.unsaved.is_due(open, BLCKSZ as u64, size)
     }
 
     /// Serve what was posted. `applied` is the end of the last record applied.
@@ -77,7 +86,11 @@ impl BaseScans {
                 slot.items(&mut self.items);
                 let items = &self.items;
                 match ledger.base_block(locator, blkno, lsn, items, applied, &mut ServerOracle) {
-                    BaseOutcome::Known | BaseOutcome::Applied | BaseOutcome::Ahead => Answer::Done,
+                    BaseOutcome::Known => Answer::Done,
+                    BaseOutcome::Applied | BaseOutcome::Ahead => {
+                        self.unsaved.told();
+                        Answer::Done
+                    }
                     BaseOutcome::Stale => Answer::Stale,
                     BaseOutcome::Undecided => Answer::Undecided,
                     BaseOutcome::NoScan => Answer::NoScan,

@@ -183,6 +183,9 @@ impl Plugin for GarbageMap {
             .then(|| unsafe { pg_sys::GetCurrentTimestamp() });
         self.ledger.publish(now);
         self.scans.serve(&mut self.ledger, lsn);
+        if self.scans.should_be_saved(self.ledger.stats().memory_used) {
+            self.saver.outdated(&self.services);
+        }
         for mismatch in self.ledger.take_mismatches() {
             self.warn(&format!(
                 "page image of block {} of relation {} at {} shows {:?} at line pointer {}, \

@@ -30,6 +30,8 @@ pub struct Saver {
     /// Complete, but not yet durable in its place, and its length.
     sealed: Option<(SealedState, u64)>,
     begun: Instant,
+    /// The ledger has learned what is in no WAL.
+    outdated: bool,
     /// What is known of the file.
     pub saved: Saved,
 }
@@ -45,8 +47,15 @@ impl Saver {
             new: None,
             sealed: None,
             begun: Instant::now(),
+            outdated: false,
             saved,
         }
+    }
+
+    /// Have a state begun soon, however little WAL there was since the last.
+    pub fn outdated(&mut self, services: &Services) {
+        self.outdated = true;
+        services.flush_again();
     }
 
     /// Go on with a state, or begin one if the file is not recent enough.
@@ -61,7 +70,8 @@ impl Saver {
     ) -> Result<bool, StateError> {
         if self.new.is_none() && self.sealed.is_none() {
             let redo = redo_pointer();
-            let enough = self.saved.lsn() == Some(upto) || self.saved.is_recent(upto, redo);
+            let enough = !self.outdated
+                && (self.saved.lsn() == Some(upto) || self.saved.is_recent(upto, redo));
             if !self.file.can_save(upto) || !leaving && enough {
                 return Ok(false);
             }
@@ -93,7 +103,7 @@ impl Saver {
             let lsn = published?;
             self.saved.saved(lsn, *bytes);
             self.sealed = None;
-            if !leaving && overtaken(lsn, upto) {
+            if !leaving && (self.outdated || overtaken(lsn, upto)) {
                 services.flush_again();
             }
             if !leaving || lsn == upto {
@@ -104,6 +114,7 @@ impl Saver {
             Some(new) => new,
             None => {
                 self.begun = started;
+                self.outdated = false;
                 ledger.begin_save()?;
                 self.file.begin()?
             }

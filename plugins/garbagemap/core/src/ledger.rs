@@ -229,15 +229,11 @@ impl<S: Sink> Ledger<S> {
             self.saving.renew(rel);
         }
         let place = self.sink.open(locator);
-        if let (Some(place), Some(rel)) = (place, self.rels.get_mut(idx)) {
-            rel.sink = Some(place);
-            // The place may have been used before a restart.
-            self.sink.truncate(place, 0);
-            self.sink.set_known_from(place, None);
-        }
+        let rel = self.rels.get_mut(idx)?;
+        rel.sink = place;
         if place.is_none() {
+            rel.unpublished = true;
             self.unpublished = true;
-            self.rels.get_mut(idx)?.unpublished = true;
         }
         Some(idx)
     }

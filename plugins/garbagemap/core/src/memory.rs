@@ -125,7 +125,6 @@ impl<S: Sink> Ledger<S> {
             return false;
         };
         rel.sink = Some(place);
-        self.sink.truncate(place, 0);
         let all = rel
             .ranges
             .iter()

@@ -30,7 +30,8 @@ pub trait Sink {
     /// A relation's place in the sink.
     type Rel: Copy;
 
-    /// Make a place for a relation, or find the one it has.
+    /// Make a place for a relation, where nothing is shown and no block is known,
+    /// or find the one it has.
     fn open(&mut self, locator: RelFileLocator) -> Option<Self::Rel>;
     /// Show one range. False if there is no room for it.
     fn publish(&mut self, rel: Self::Rel, rangeno: u32, counts: RangeCounts) -> bool;

@@ -226,7 +226,8 @@ typedef struct WalkerServices
 	/*
 	 * In the worker, from flush_cb: only a part of a large state was written.
 	 * Call flush_cb again after the next few records, or at once if there are
-	 * none. Nobody reads WAL while flush_cb runs, so it should be brief.
+	 * none. Nobody reads WAL while flush_cb runs, so it should be brief. From
+	 * poll_cb: there is something to write though no checkpoint asks for it.
 	 */
 	void		(*flush_again) (void);
 } WalkerServices;

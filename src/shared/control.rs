@@ -175,7 +175,7 @@ pub struct Control {
     /// Backends in `walker_wait`.
     pub waiters: AtomicU32,
     /// Somebody woke the worker and waits for what it does; taken back by the
-    /// worker before it sleeps.
+    /// worker before it lets commits gather (16 and later).
     pub awaited: AtomicU32,
 
     /// Process ID of the worker, 0 if there is none.

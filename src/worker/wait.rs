@@ -17,8 +17,8 @@ const POLL: Duration = Duration::from_millis(20);
 /// For so long after the last WAL we poll at that pace.
 const BUSY: Duration = Duration::from_secs(5);
 /// After a wake-up: let more commits gather, so that few of them pay for a signal
-/// to us, and we for coming. As long as where the server cannot wake us. Not for
-/// who waits for us.
+/// to us, and we for coming. As long as where the server cannot wake us. Not if
+/// somebody woke us who waits.
 const COALESCE: Duration = POLL;
 
 /// Waits for the limit to move.

@@ -147,6 +147,6 @@ pub struct WalkerServices {
     pub check_record: Option<unsafe extern "C-unwind" fn(id: *const RecordId) -> bool>,
     /// In the worker, from `flush_cb`: only a part of the state was written,
     /// call `flush_cb` again after the next few records, or at once if there
-    /// are none.
+    /// are none. From `poll_cb`: there is something to write.
     pub flush_again: Option<unsafe extern "C-unwind" fn()>,
 }

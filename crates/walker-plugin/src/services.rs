@@ -96,7 +96,9 @@ impl Services {
     }
 
     /// In the worker, from [`Plugin::flush`](crate::Plugin::flush): only a part
-    /// of the state was written, call it again soon.
+    /// of the state was written, call it again soon. From
+    /// [`Plugin::poll`](crate::Plugin::poll): there is something to write though
+    /// no checkpoint asks for it.
     pub fn flush_again(&self) {
         if let Some(f) = self.0.flush_again {
             // SAFETY: as in `area`.

@@ -142,6 +142,11 @@ impl Scans {
 }
 
 impl<S: Sink> Ledger<S> {
+    /// Whether a base scan is open, or something that one told is held back.
+    pub fn is_scanning(&self) -> bool {
+        !self.scans.is_empty()
+    }
+
     /// A backend is about to read pages of the relation. Pages it read before
     /// this returned must not be handed over. False if memory is short.
     pub fn begin_base_scan(&mut self, locator: RelFileLocator) -> bool {

@@ -8,7 +8,7 @@ const LEAST: u64 = 1024;
 /// and while a scan goes on (1 GB).
 const LEAST_OPEN: u64 = 1 << 17;
 
-/// Blocks that became known by scans since that was last saved.
+/// Blocks that became known by scans since saving them was last due.
 #[derive(Debug, Default)]
 pub struct Unsaved {
     blocks: u64,
@@ -20,6 +20,11 @@ impl Unsaved {
     /// A block became known.
     pub fn told(&mut self) {
         self.blocks += 1;
+    }
+
+    /// Whether there are any.
+    pub fn has_any(&self) -> bool {
+        self.blocks > 0
     }
 
     /// Whether to save now: what was read, `block_size` bytes each, must be

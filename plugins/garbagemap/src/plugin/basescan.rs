@@ -10,6 +10,8 @@ use walker_plugin::wal::{BLCKSZ, Lsn, RelFileLocator};
 
 /// How often slots and scans of processes that are gone are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
+/// A scan of many tables has a moment now and then when none is open.
+const BETWEEN: Duration = Duration::from_secs(1);
 
 /// The open scans and the mailbox they use.
 pub struct BaseScans {
@@ -18,6 +20,8 @@ pub struct BaseScans {
     items: Vec<BaseItem>,
     swept: Instant,
     unsaved: Unsaved,
+    /// When a scan was open last, or what it told was still held back.
+    scanned: Instant,
 }
 
 impl BaseScans {
@@ -29,14 +33,24 @@ impl BaseScans {
             items: Vec::new(),
             swept: Instant::now(),
             unsaved: Unsaved::default(),
+            scanned: Instant::now(),
         }
     }
 
-    /// Whether what scans told should be saved now, if that takes `size` bytes.
-    /// True once; then it is up to the caller.
-    pub fn should_be_saved(&mut self, size: u64) -> bool {
-        let open = !self.open.is_empty();
-        self.unsaved.is_due(open, BLCKSZ as u64, size)
+    /// Whether what scans told should be saved now. True once; then it is up to
+    /// the caller.
+    pub fn should_be_saved(&mut self, ledger: &Ledger<MapWriter<'static>>) -> bool {
+        if ledger.is_scanning() {
+            self.scanned = Instant::now();
+        }
+        let open = self.scanned.elapsed() < BETWEEN;
+        self.unsaved
+            .is_due(open, BLCKSZ as u64, ledger.stats().memory_used)
+    }
+
+    /// Whether scans told anything since that was asked for the last time.
+    pub fn has_unsaved(&self) -> bool {
+        self.unsaved.has_any()
     }
 
     /// Serve what was posted. `applied` is the end of the last record applied.

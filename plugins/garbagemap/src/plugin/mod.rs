@@ -183,8 +183,9 @@ impl Plugin for GarbageMap {
             .then(|| unsafe { pg_sys::GetCurrentTimestamp() });
         self.ledger.publish(now);
         self.scans.serve(&mut self.ledger, lsn);
-        if self.scans.should_be_saved(self.ledger.stats().memory_used) {
-            self.saver.outdated(&self.services);
+        if self.scans.should_be_saved(&self.ledger) {
+            self.saver.outdated();
+            self.services.flush_again();
         }
         for mismatch in self.ledger.take_mismatches() {
             self.warn(&format!(
@@ -203,6 +204,9 @@ impl Plugin for GarbageMap {
     }
 
     fn flush(&mut self, upto: Lsn) -> Result<Option<Lsn>, PluginError> {
+        if leaving() && self.scans.has_unsaved() {
+            self.saver.outdated();
+        }
         let (ledger, services) = (&mut self.ledger, &self.services);
         match self.saver.flush(ledger, services, upto, leaving()) {
             Ok(true) => status::publish(&mut self.ledger, &self.saver.saved, upto),

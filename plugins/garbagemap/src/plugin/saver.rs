@@ -30,7 +30,8 @@ pub struct Saver {
     /// Complete, but not yet durable in its place, and its length.
     sealed: Option<(SealedState, u64)>,
     begun: Instant,
-    /// The ledger has learned what is in no WAL.
+    /// The ledger has learned what is in no WAL and not in the file, nor in what
+    /// is sealed.
     outdated: bool,
     /// What is known of the file.
     pub saved: Saved,
@@ -52,10 +53,9 @@ impl Saver {
         }
     }
 
-    /// Have a state begun soon, however little WAL there was since the last.
-    pub fn outdated(&mut self, services: &Services) {
+    /// What is saved lacks something, however little WAL there was since.
+    pub fn outdated(&mut self) {
         self.outdated = true;
-        services.flush_again();
     }
 
     /// Go on with a state, or begin one if the file is not recent enough.
@@ -82,6 +82,7 @@ impl Saver {
         if result.is_err() {
             ledger.abandon_save();
             (self.new, self.sealed) = (None, None);
+            self.outdated = true;
         }
         result
     }
@@ -106,7 +107,7 @@ impl Saver {
             if !leaving && (self.outdated || overtaken(lsn, upto)) {
                 services.flush_again();
             }
-            if !leaving || lsn == upto {
+            if !leaving || lsn == upto && !self.outdated {
                 return Ok(true);
             }
         }
@@ -114,7 +115,6 @@ impl Saver {
             Some(new) => new,
             None => {
                 self.begun = started;
-                self.outdated = false;
                 ledger.begin_save()?;
                 self.file.begin()?
             }
@@ -132,6 +132,8 @@ impl Saver {
         ledger.finish_save(&mut new)?;
         let bytes = new.written();
         if let Some(sealed) = new.seal(upto)? {
+            // The state is that of now.
+            self.outdated = false;
             self.sealed = Some((sealed, bytes));
             services.flush_again();
         }

@@ -296,12 +296,13 @@ impl BaseScan {
     /// Close the scan, and wait until what was read is what is applied.
     fn end(&mut self) -> Result<(), Error> {
         let lsn = position();
+        // So that the worker finds it when it is woken.
+        flush(lsn);
         let answer = self.ask(Kind::End, self.blocks, lsn)?;
         self.begun = false;
         if answer != Answer::Done {
             return Err(Error::ScanLost);
         }
-        flush(lsn);
         // SAFETY: set once at server start.
         let segment = unsafe { pg_sys::wal_segment_size } as u32;
         let applied = || crate::area::applied_lsn().unwrap_or(Lsn(0));

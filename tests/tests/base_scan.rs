@@ -1,8 +1,11 @@
 //! Base scans: what predates the walker becomes exact while writers go on.
 
-use walker_tests::Cluster;
+use walker_tests::cluster::signal;
 use walker_tests::oracle::assert_map_exact;
 use walker_tests::pgbench::{Pgbench, mixed};
+use walker_tests::poll::poll_until;
+use walker_tests::process::is_alive;
+use walker_tests::{Cluster, Mode};
 
 const UNKNOWN: &str = "SELECT count(*) FROM garbage_tables WHERE NOT exact";
 
@@ -91,11 +94,67 @@ fn what_a_scan_told_outlives_a_crash() {
     let saved = format!("SELECT state_writes > {before} FROM garbage_status");
     cluster.poll_query_until("postgres", &saved, "t");
 
-    cluster.stop(walker_tests::Mode::Immediate);
+    cluster.stop(Mode::Immediate);
     cluster.start();
     cluster.walker_wait();
     assert_eq!(cluster.safe_psql("postgres", exact), "t");
     assert_map_exact(&cluster, "postgres");
+}
+
+#[test]
+fn no_state_outlives_a_commit() {
+    let conf = "autovacuum = off
+        checkpoint_timeout = '1h'
+        wal_keep_size = '1GB'
+        walker.restart_interval = '1s'";
+    let cluster = Cluster::with_walker("lost-commit", &[], conf);
+    cluster.safe_psql(
+        "postgres",
+        "CREATE TABLE t AS SELECT g FROM generate_series(1, 600000) AS g",
+    );
+    let mut deleter = walker_tests::Session::open(&cluster, "postgres");
+    deleter.safe("SET synchronous_commit = off");
+    deleter.safe("BEGIN");
+    deleter.safe("DELETE FROM t WHERE g % 7 = 0");
+    // The next worker begins behind the deletion, and knows nothing of it.
+    cluster.safe_psql("postgres", "CHECKPOINT");
+    end_worker(&cluster);
+    std::fs::remove_dir_all(cluster.data_dir().join("pg_walker")).unwrap();
+    cluster.walker_wait();
+
+    // The one who would make the commit durable.
+    let walwriter = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'";
+    let walwriter: u32 = cluster.safe_psql("postgres", walwriter).parse().unwrap();
+    signal("STOP", &[walwriter]);
+    deleter.safe("COMMIT");
+    let waits = "SELECT pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn()";
+    assert_eq!(cluster.safe_psql("postgres", waits), "t");
+
+    // 20 MB, 1 MB a second: the scan, which flushes at its end, has none. What
+    // it has read is in the state of a worker that leaves.
+    let mut scan = walker_tests::Session::open(&cluster, "postgres");
+    scan.safe("SET garbagemap.base_scan_rate = '1MB'");
+    scan.send("SELECT garbage_base_scan('t')");
+    let done = "SELECT max(blocks_done) > 200 FROM garbage_base_scan_progress";
+    cluster.poll_query_until("postgres", done, "t");
+    end_worker(&cluster);
+
+    cluster.stop(Mode::Immediate);
+    cluster.start();
+    cluster.walker_wait();
+    let some = "SELECT bool_or(exact) FROM garbage_map('t')";
+    assert_eq!(cluster.safe_psql("postgres", some), "t");
+    assert_map_exact(&cluster, "postgres");
+    // Where hints are logged, a page that is looked at corrects the map.
+    let mismatches = "SELECT image_mismatches FROM garbage_status";
+    assert_eq!(cluster.safe_psql("postgres", mismatches), "0");
+}
+
+/// Ends the worker, which saves its state before; another will start.
+fn end_worker(cluster: &Cluster) {
+    let pid = cluster.worker_pid();
+    signal("TERM", &[pid]);
+    poll_until("the worker to end", || (!is_alive(pid)).then_some(()));
 }
 
 #[test]
@@ -146,7 +205,7 @@ fn held_garbage_names_its_holder() {
 /// Start the worker anew without what it knew.
 fn forget(cluster: &Cluster) {
     cluster.safe_psql("postgres", "CHECKPOINT");
-    cluster.stop(walker_tests::Mode::Fast);
+    cluster.stop(Mode::Fast);
     std::fs::remove_dir_all(cluster.data_dir().join("pg_walker")).unwrap();
     cluster.start();
     cluster.walker_wait();

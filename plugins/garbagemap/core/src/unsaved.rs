@@ -8,7 +8,7 @@ const LEAST: u64 = 1024;
 /// and while a scan goes on (1 GB).
 const LEAST_OPEN: u64 = 1 << 17;
 
-/// Blocks that became known by scans since saving them was last due.
+/// Blocks that became known by scans since saving them was last due, or done.
 #[derive(Debug, Default)]
 pub struct Unsaved {
     blocks: u64,
@@ -25,6 +25,11 @@ impl Unsaved {
     /// Whether there are any.
     pub fn has_any(&self) -> bool {
         self.blocks > 0
+    }
+
+    /// All that was told is in a state, whatever that was written for.
+    pub fn saved(&mut self) {
+        self.blocks = 0;
     }
 
     /// Whether to save now: what was read, `block_size` bytes each, must be
@@ -64,6 +69,9 @@ mod tests {
         unsaved.told();
         assert!(unsaved.is_due(false, BLOCK, 0));
         assert!(!unsaved.is_due(false, BLOCK, 0));
+        unsaved = with(LEAST);
+        unsaved.saved();
+        assert!(!unsaved.has_any() && !unsaved.is_due(false, BLOCK, 0));
     }
 
     #[test]

@@ -48,9 +48,14 @@ impl BaseScans {
             .is_due(open, BLCKSZ as u64, ledger.stats().memory_used)
     }
 
-    /// Whether scans told anything since that was asked for the last time.
+    /// Whether scans told anything since a state was last sealed, or asked for.
     pub fn has_unsaved(&self) -> bool {
         self.unsaved.has_any()
+    }
+
+    /// A state was sealed.
+    pub fn saved(&mut self) {
+        self.unsaved.saved();
     }
 
     /// Serve what was posted. `applied` is the end of the last record applied.

@@ -17,7 +17,7 @@ use garbagemap_core::map::MapWriter;
 use garbagemap_core::{Config, Ledger, Page};
 use oracle::ServerOracle;
 use pgrx::prelude::*;
-use saver::Saver;
+use saver::{Progress, Saver};
 use std::ffi::CString;
 use walker_plugin::state::{StateFile, leaving};
 use walker_plugin::wal::raw::{FlatRecord, RawRecord};
@@ -204,13 +204,18 @@ impl Plugin for GarbageMap {
     }
 
     fn flush(&mut self, upto: Lsn) -> Result<Option<Lsn>, PluginError> {
-        if leaving() && self.scans.has_unsaved() {
+        // Whatever asks for a state has what scans told saved, too; but one that
+        // is on its way while a scan goes on is not followed by the next.
+        if self.scans.has_unsaved() && (leaving() || self.saver.may_begin(upto)) {
             self.saver.outdated();
         }
         let (ledger, services) = (&mut self.ledger, &self.services);
         match self.saver.flush(ledger, services, upto, leaving()) {
-            Ok(true) => status::publish(&mut self.ledger, &self.saver.saved, upto),
-            Ok(false) => {}
+            Ok(Progress::Published) => {
+                status::publish(&mut self.ledger, &self.saver.saved, upto);
+            }
+            Ok(Progress::Sealed) => self.scans.saved(),
+            Ok(Progress::None) => {}
             Err(error) => self.warn(&format!("could not write the state file: {error}")),
         }
         Ok(self.saver.saved.lsn())

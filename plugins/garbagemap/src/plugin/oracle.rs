@@ -3,6 +3,7 @@
 //! Asked for tuples in page images whose hint bits do not tell and whose
 //! transaction ended before our WAL begins.
 
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use garbagemap_core::{Oracle, XidStatus};
 use pgrx::prelude::*;
 
@@ -12,6 +13,29 @@ const XACT_TRUNCATION_LOCK: usize = 44;
 
 /// `MultiXactTruncationLock`'s place there.
 const MULTIXACT_TRUNCATION_LOCK: usize = 41;
+
+/// No commit that we were told of is behind this. 0 if all were durable then.
+static LAST_COMMIT: AtomicU64 = AtomicU64::new(0);
+
+/// Whether all transactions that this process was told are committed stay so
+/// after a crash. The server says so of asynchronous commits before they are on
+/// disk; a ledger that was saved before would then contradict the table. With
+/// `flush` they are made durable now, as by a synchronous commit.
+pub fn commits_are_durable(flush: bool) -> bool {
+    let lsn = LAST_COMMIT.load(Relaxed);
+    // SAFETY: reads shared memory; what was replayed is on disk already.
+    // XLogFlush (access/transam/xlog.c) takes the end of a record that was
+    // inserted, which is what the commit log remembers.
+    unsafe {
+        if pg_sys::RecoveryInProgress() || !pg_sys::XLogNeedsFlush(lsn) {
+            return true;
+        }
+        if flush {
+            pg_sys::XLogFlush(lsn);
+        }
+    }
+    flush
+}
 
 /// The server as an oracle.
 pub struct ServerOracle;
@@ -119,8 +143,8 @@ unsafe fn status_of(xid: u32, oldest: u32) -> XidStatus {
         return XidStatus::Unknown;
     }
     let xid = pg_sys::TransactionId::from(xid);
-    // SAFETY: TransactionIdIsInProgress and TransactionIdDidCommit take any
-    // xid whose status is kept. Both trust two horizons that a snapshot would
+    // SAFETY: TransactionIdIsInProgress, TransactionIdDidCommit and
+    // TransactionIdGetCommitLSN take any xid whose status is kept. Both trust two horizons that a snapshot would
     // set; we take none, so they get the bound that holds for every xid we ask
     // about. "In progress" is asked first: a transaction leaves the list of
     // running ones only after its status is in the commit log.
@@ -131,6 +155,9 @@ unsafe fn status_of(xid: u32, oldest: u32) -> XidStatus {
         if pg_sys::TransactionIdIsInProgress(xid) {
             XidStatus::InProgress
         } else if pg_sys::TransactionIdDidCommit(xid) {
+            // 0 but for an asynchronous commit of it, or of one nearby, of lately
+            // (TransactionIdGetCommitLSN in access/transam/transam.c).
+            LAST_COMMIT.fetch_max(pg_sys::TransactionIdGetCommitLSN(xid), Relaxed);
             XidStatus::Committed
         } else {
             XidStatus::Aborted

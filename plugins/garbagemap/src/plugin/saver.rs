@@ -4,6 +4,7 @@
 //! writes again what changes meanwhile. For the disk another thread waits. A
 //! save that fails is begun anew at the next occasion, and the old file stays.
 
+use super::oracle;
 use super::status::Saved;
 use garbagemap_core::Ledger;
 use garbagemap_core::map::MapWriter;
@@ -22,6 +23,19 @@ const SLICE_BYTES: usize = 256 << 10;
 /// ledger faster than slices write it, there would be no end, and neither to
 /// the file.
 const MOST_TIME: Duration = Duration::from_secs(15);
+/// How long the WAL writer has to flush an asynchronous commit: it does so
+/// within three times `wal_writer_delay`, which is 200 ms as a rule.
+const COMMIT_TIME: Duration = Duration::from_secs(2);
+
+/// What came of a [`Saver::flush`].
+pub enum Progress {
+    /// Nothing that others need to know.
+    None,
+    /// All that the ledger knows is in a state, which waits for the disk.
+    Sealed,
+    /// A state is durable and in its place.
+    Published,
+}
 
 /// The state file and what is being written of it.
 pub struct Saver {
@@ -53,27 +67,32 @@ impl Saver {
         }
     }
 
+    /// Whether no state is on its way, and WAL was read since the last.
+    pub fn may_begin(&self, upto: Lsn) -> bool {
+        self.new.is_none() && self.sealed.is_none() && self.saved.lsn() != Some(upto)
+    }
+
     /// What is saved lacks something, however little WAL there was since.
     pub fn outdated(&mut self) {
         self.outdated = true;
     }
 
     /// Go on with a state, or begin one if the file is not recent enough.
-    /// Whether one was completed. `leaving`: nothing will be read any more, so
-    /// there is no reason to stop in between.
+    /// `leaving`: nothing will be read any more, so there is no reason to stop in
+    /// between.
     pub fn flush(
         &mut self,
         ledger: &mut Map,
         services: &Services,
         upto: Lsn,
         leaving: bool,
-    ) -> Result<bool, StateError> {
+    ) -> Result<Progress, StateError> {
         if self.new.is_none() && self.sealed.is_none() {
             let redo = redo_pointer();
             let enough = !self.outdated
                 && (self.saved.lsn() == Some(upto) || self.saved.is_recent(upto, redo));
             if !self.file.can_save(upto) || !leaving && enough {
-                return Ok(false);
+                return Ok(Progress::None);
             }
         }
         let started = Instant::now();
@@ -93,13 +112,13 @@ impl Saver {
         services: &Services,
         upto: Lsn,
         leaving: bool,
-    ) -> Result<bool, StateError> {
+    ) -> Result<Progress, StateError> {
         let started = Instant::now();
         if let Some((sealed, bytes)) = &self.sealed {
             let patience = if leaving { PATIENCE } else { Duration::ZERO };
             let Some(published) = sealed.wait(patience) else {
                 services.flush_again();
-                return Ok(false);
+                return Ok(Progress::None);
             };
             let lsn = published?;
             self.saved.saved(lsn, *bytes);
@@ -108,7 +127,7 @@ impl Saver {
                 services.flush_again();
             }
             if !leaving || lsn == upto && !self.outdated {
-                return Ok(true);
+                return Ok(Progress::Published);
             }
         }
         let mut new = match self.new.take() {
@@ -126,8 +145,15 @@ impl Saver {
             if !whole && started.elapsed() >= SLICE_TIME {
                 services.flush_again();
                 self.new = Some(new);
-                return Ok(false);
+                return Ok(Progress::None);
             }
+        }
+        // What was taken for committed must not be lost in a crash that the state
+        // outlives.
+        if !oracle::commits_are_durable(whole || self.begun.elapsed() >= COMMIT_TIME) {
+            services.flush_again();
+            self.new = Some(new);
+            return Ok(Progress::None);
         }
         ledger.finish_save(&mut new)?;
         let bytes = new.written();
@@ -136,7 +162,8 @@ impl Saver {
             self.outdated = false;
             self.sealed = Some((sealed, bytes));
             services.flush_again();
+            return Ok(Progress::Sealed);
         }
-        Ok(false)
+        Ok(Progress::None)
     }
 }

@@ -123,9 +123,7 @@ fn no_state_outlives_a_commit() {
     cluster.walker_wait();
 
     // The one who would make the commit durable.
-    let walwriter = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'";
-    let walwriter: u32 = cluster.safe_psql("postgres", walwriter).parse().unwrap();
-    signal("STOP", &[walwriter]);
+    stop_waiting_walwriter(&cluster);
     deleter.safe("COMMIT");
     let waits = "SELECT pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn()";
     assert_eq!(cluster.safe_psql("postgres", waits), "t");
@@ -137,6 +135,7 @@ fn no_state_outlives_a_commit() {
     scan.send("SELECT garbage_base_scan('t')");
     let done = "SELECT max(blocks_done) > 200 FROM garbage_base_scan_progress";
     cluster.poll_query_until("postgres", done, "t");
+    assert_eq!(cluster.safe_psql("postgres", waits), "t");
     end_worker(&cluster);
 
     cluster.stop(Mode::Immediate);
@@ -148,6 +147,23 @@ fn no_state_outlives_a_commit() {
     // Where hints are logged, a page that is looked at corrects the map.
     let mismatches = "SELECT image_mismatches FROM garbage_status";
     assert_eq!(cluster.safe_psql("postgres", mismatches), "0");
+}
+
+/// Not while it holds what others need.
+fn stop_waiting_walwriter(cluster: &Cluster) {
+    let one = |what: &str| {
+        let sql = format!("SELECT {what} FROM pg_stat_activity WHERE backend_type = 'walwriter'");
+        cluster.safe_psql("postgres", &sql)
+    };
+    let pid: u32 = one("pid").parse().unwrap();
+    poll_until("the WAL writer to wait", || {
+        signal("STOP", &[pid]);
+        if one("wait_event_type") == "Activity" {
+            return Some(());
+        }
+        signal("CONT", &[pid]);
+        None
+    });
 }
 
 /// Ends the worker, which saves its state before; another will start.

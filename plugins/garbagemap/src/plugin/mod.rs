@@ -204,9 +204,8 @@ impl Plugin for GarbageMap {
     }
 
     fn flush(&mut self, upto: Lsn) -> Result<Option<Lsn>, PluginError> {
-        // Whatever asks for a state has what scans told saved, too; but one that
-        // is on its way while a scan goes on is not followed by the next.
-        if self.scans.has_unsaved() && (leaving() || self.saver.may_begin(upto)) {
+        // The last state has what scans told, however little that is.
+        if leaving() && self.scans.has_unsaved() {
             self.saver.outdated();
         }
         let (ledger, services) = (&mut self.ledger, &self.services);
@@ -214,8 +213,11 @@ impl Plugin for GarbageMap {
             Ok(Progress::Published) => {
                 status::publish(&mut self.ledger, &self.saver.saved, upto);
             }
-            Ok(Progress::Sealed) => self.scans.saved(),
-            Ok(Progress::None) => {}
+            // What is held back is not known in it.
+            Ok(Progress::Sealed) if leaving() || !self.ledger.is_scanning() => {
+                self.scans.saved();
+            }
+            Ok(Progress::Sealed | Progress::None) => {}
             Err(error) => self.warn(&format!("could not write the state file: {error}")),
         }
         Ok(self.saver.saved.lsn())

@@ -19,15 +19,17 @@ static LAST_COMMIT: AtomicU64 = AtomicU64::new(0);
 
 /// Whether all transactions that this process was told are committed stay so
 /// after a crash. The server says so of asynchronous commits before they are on
-/// disk; a ledger that was saved before would then contradict the table. With
-/// `flush` they are made durable now, as by a synchronous commit.
+/// disk; a ledger that was saved before would then contradict the table. On a
+/// standby a restart may come to rest in front of what was replayed before,
+/// unless that is behind the minimum recovery point. With `flush` they are made
+/// durable now, as by a synchronous commit or by writing a page.
 pub fn commits_are_durable(flush: bool) -> bool {
     let lsn = LAST_COMMIT.load(Relaxed);
-    // SAFETY: reads shared memory; what was replayed is on disk already.
-    // XLogFlush (access/transam/xlog.c) takes the end of a record that was
-    // inserted, which is what the commit log remembers.
+    // SAFETY: XLogNeedsFlush and XLogFlush (access/transam/xlog.c) take the end
+    // of a record that was inserted, or replayed, which is what the commit log
+    // remembers. In recovery they look to, and move, the minimum recovery point.
     unsafe {
-        if pg_sys::RecoveryInProgress() || !pg_sys::XLogNeedsFlush(lsn) {
+        if !pg_sys::XLogNeedsFlush(lsn) {
             return true;
         }
         if flush {

@@ -67,11 +67,6 @@ impl Saver {
         }
     }
 
-    /// Whether no state is on its way, and WAL was read since the last.
-    pub fn may_begin(&self, upto: Lsn) -> bool {
-        self.new.is_none() && self.sealed.is_none() && self.saved.lsn() != Some(upto)
-    }
-
     /// What is saved lacks something, however little WAL there was since.
     pub fn outdated(&mut self) {
         self.outdated = true;

@@ -204,17 +204,18 @@ impl Plugin for GarbageMap {
     }
 
     fn flush(&mut self, upto: Lsn) -> Result<Option<Lsn>, PluginError> {
+        let leaving = leaving();
         // The last state has what scans told, however little that is.
-        if leaving() && self.scans.has_unsaved() {
+        if leaving && self.scans.has_unsaved() {
             self.saver.outdated();
         }
         let (ledger, services) = (&mut self.ledger, &self.services);
-        match self.saver.flush(ledger, services, upto, leaving()) {
+        match self.saver.flush(ledger, services, upto, leaving) {
             Ok(Progress::Published) => {
                 status::publish(&mut self.ledger, &self.saver.saved, upto);
             }
             // What is held back is not known in it.
-            Ok(Progress::Sealed) if leaving() || !self.ledger.is_scanning() => {
+            Ok(Progress::Sealed) if leaving || !self.ledger.is_scanning() => {
                 self.scans.saved();
             }
             Ok(Progress::Sealed | Progress::None) => {}

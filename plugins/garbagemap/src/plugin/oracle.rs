@@ -146,10 +146,11 @@ unsafe fn status_of(xid: u32, oldest: u32) -> XidStatus {
     }
     let xid = pg_sys::TransactionId::from(xid);
     // SAFETY: TransactionIdIsInProgress, TransactionIdDidCommit and
-    // TransactionIdGetCommitLSN take any xid whose status is kept. Both trust two horizons that a snapshot would
-    // set; we take none, so they get the bound that holds for every xid we ask
-    // about. "In progress" is asked first: a transaction leaves the list of
-    // running ones only after its status is in the commit log.
+    // TransactionIdGetCommitLSN take any xid whose status is kept. The first two
+    // trust two horizons that a snapshot would set; we take none, so they get
+    // the bound that holds for every xid we ask about. "In progress" is asked
+    // first: a transaction leaves the list of running ones only after its status
+    // is in the commit log.
     unsafe {
         let oldest = pg_sys::TransactionId::from(oldest);
         pg_sys::RecentXmin = oldest;

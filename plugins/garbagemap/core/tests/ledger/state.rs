@@ -6,8 +6,9 @@ use walker_wal::{Lsn, Major, RmgrId};
 
 use crate::limits::{Fake, Nobody, apply, create, end, rel};
 use crate::model::{World, run};
-use crate::sim::page::{Lp, Page, Tuple};
+use crate::sim::page::Page;
 use crate::sim::sink::TestSink;
+use crate::told::tuple;
 
 fn ledger() -> Ledger<TestSink> {
     let config = Config {
@@ -178,15 +179,6 @@ fn what_the_wal_told_comes_back() {
 
     let mut after = ledger();
     after.load(&mut state.as_slice()).unwrap();
-    let tuple = |xmin, xmax, infomask| {
-        Lp::Normal(Tuple {
-            xmin,
-            xmax,
-            infomask,
-            heap_only: false,
-            next: None,
-        })
-    };
     let lps = vec![
         tuple(801, 0, 0x0800),
         tuple(700, 33, 0x1100),

@@ -79,9 +79,7 @@ impl Blow {
                 wait_for_restart(cluster, offset);
             }
             Self::TerminateWorker => {
-                let pid = cluster.worker_pid();
-                signal("TERM", &[pid]);
-                poll_until("the worker to end", || (!is_alive(pid)).then_some(()));
+                end_worker(cluster.worker_pid());
             }
         }
         wait_for_connections(cluster)
@@ -97,11 +95,26 @@ impl Cluster {
     /// Stops the worker where it waits for WAL; its process ID. Elsewhere it may
     /// hold what others need: a checkpoint waits for whoever writes a slot.
     pub fn stop_waiting_worker(&self) -> u32 {
-        poll_until("the worker to wait", || {
-            let pid = self.worker_pid();
+        self.stop_waiting("Extension", || self.worker_pid())
+    }
+
+    /// The same of the WAL writer.
+    pub fn stop_waiting_walwriter(&self) -> u32 {
+        let pid = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'";
+        let pid = || {
+            self.safe_psql("postgres", pid)
+                .parse()
+                .expect("one process")
+        };
+        self.stop_waiting("Activity", pid)
+    }
+
+    fn stop_waiting(&self, wait_event_type: &str, pid: impl Fn() -> u32) -> u32 {
+        poll_until("a process to wait where it may be stopped", || {
+            let pid = pid();
             signal("STOP", &[pid]);
             let waits = format!(
-                "SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = {pid}"
+                "SELECT wait_event_type = '{wait_event_type}' FROM pg_stat_activity WHERE pid = {pid}"
             );
             if self.safe_psql("postgres", &waits) == "t" {
                 return Some(pid);
@@ -110,6 +123,13 @@ impl Cluster {
             None
         })
     }
+}
+
+/// Ends a worker in order, so that it saves what plugins have; another will
+/// start.
+pub fn end_worker(pid: u32) {
+    signal("TERM", &[pid]);
+    poll_until("the worker to end", || (!is_alive(pid)).then_some(()));
 }
 
 /// The postmaster restarts its server by itself, unless the start fails, see

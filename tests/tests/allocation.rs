@@ -7,6 +7,7 @@
 //! is large enough tries all of them.
 
 use walker_tests::cluster::signal;
+use walker_tests::crash::end_worker;
 use walker_tests::faults::{Fault, Faults, What, Whose};
 use walker_tests::oracle::{assert_map_exact, assert_map_exact_and_known};
 use walker_tests::poll::{env_number, poll_until};
@@ -152,9 +153,8 @@ fn run_traffic(session: &mut Session) {
 fn start_of_the_worker(bench: &mut Bench, fault: Fault) {
     let old = bench.worker();
     bench.faults.begin(Whose::NextChild, fault);
-    signal("TERM", &[old]);
     // Not looked at by a session: that would be the next child.
-    poll_until("the worker to end", || (!is_alive(old)).then_some(()));
+    end_worker(old);
     let back = || {
         let log = bench.cluster.log_from(bench.offset);
         let failed = bench.faults.hits() > 0;
@@ -206,8 +206,7 @@ fn leaving(bench: &mut Bench, fault: Fault) {
     bench.witness.safe("UPDATE t SET b = b + 1 WHERE a < 100");
     bench.cluster.walker_wait();
     bench.faults.begin(Whose::Process(worker), fault);
-    signal("TERM", &[worker]);
-    poll_until("the worker to end", || (!is_alive(worker)).then_some(()));
+    end_worker(worker);
 }
 
 #[test]
@@ -236,8 +235,7 @@ fn a_shortage_that_lasts() {
         bench.faults.begin(Whose::Process(worker), shortage);
         run_traffic(&mut bench.witness);
         bench.witness.safe("CHECKPOINT");
-        signal("TERM", &[worker]);
-        poll_until("the worker to end", || (!is_alive(worker)).then_some(()));
+        end_worker(worker);
         bench.all_is_well(&format!("a shortage from {skip} on"));
         bench.worker_is_back();
 

@@ -1,10 +1,8 @@
 //! Base scans: what predates the walker becomes exact while writers go on.
 
-use walker_tests::cluster::signal;
+use walker_tests::crash::end_worker;
 use walker_tests::oracle::assert_map_exact;
 use walker_tests::pgbench::{Pgbench, mixed};
-use walker_tests::poll::poll_until;
-use walker_tests::process::is_alive;
 use walker_tests::{Cluster, Mode};
 
 const UNKNOWN: &str = "SELECT count(*) FROM garbage_tables WHERE NOT exact";
@@ -118,12 +116,12 @@ fn no_state_outlives_a_commit() {
     deleter.safe("DELETE FROM t WHERE g % 7 = 0");
     // The next worker begins behind the deletion, and knows nothing of it.
     cluster.safe_psql("postgres", "CHECKPOINT");
-    end_worker(&cluster);
+    end_worker(cluster.worker_pid());
     std::fs::remove_dir_all(cluster.data_dir().join("pg_walker")).unwrap();
     cluster.walker_wait();
 
     // The one who would make the commit durable.
-    stop_waiting_walwriter(&cluster);
+    cluster.stop_waiting_walwriter();
     deleter.safe("COMMIT");
     let waits = "SELECT pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn()";
     assert_eq!(cluster.safe_psql("postgres", waits), "t");
@@ -136,7 +134,7 @@ fn no_state_outlives_a_commit() {
     let done = "SELECT max(blocks_done) > 200 FROM garbage_base_scan_progress";
     cluster.poll_query_until("postgres", done, "t");
     assert_eq!(cluster.safe_psql("postgres", waits), "t");
-    end_worker(&cluster);
+    end_worker(cluster.worker_pid());
 
     cluster.stop(Mode::Immediate);
     cluster.start();
@@ -147,30 +145,6 @@ fn no_state_outlives_a_commit() {
     // Where hints are logged, a page that is looked at corrects the map.
     let mismatches = "SELECT image_mismatches FROM garbage_status";
     assert_eq!(cluster.safe_psql("postgres", mismatches), "0");
-}
-
-/// Not while it holds what others need.
-fn stop_waiting_walwriter(cluster: &Cluster) {
-    let one = |what: &str| {
-        let sql = format!("SELECT {what} FROM pg_stat_activity WHERE backend_type = 'walwriter'");
-        cluster.safe_psql("postgres", &sql)
-    };
-    let pid: u32 = one("pid").parse().unwrap();
-    poll_until("the WAL writer to wait", || {
-        signal("STOP", &[pid]);
-        if one("wait_event_type") == "Activity" {
-            return Some(());
-        }
-        signal("CONT", &[pid]);
-        None
-    });
-}
-
-/// Ends the worker, which saves its state before; another will start.
-fn end_worker(cluster: &Cluster) {
-    let pid = cluster.worker_pid();
-    signal("TERM", &[pid]);
-    poll_until("the worker to end", || (!is_alive(pid)).then_some(()));
 }
 
 #[test]

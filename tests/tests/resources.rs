@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use walker_tests::Cluster;
 use walker_tests::cluster::signal;
+use walker_tests::crash::end_worker;
 use walker_tests::faults::{EIO, EMFILE, ENOSPC, Fault, Faults, What, Whose};
 use walker_tests::oracle::{assert_map_exact, assert_map_exact_and_known};
 use walker_tests::poll::poll_until;
@@ -129,8 +130,7 @@ fn few_descriptors() {
     assert!(after.len() <= before.len(), "{before:?}\n{after:?}");
     for _ in 0..3 {
         let pid = cluster.worker_pid();
-        signal("TERM", &[pid]);
-        poll_until("the worker to end", || (!is_alive(pid)).then_some(()));
+        end_worker(pid);
         write_and_wait(&cluster, 1);
     }
     let after = descriptors_at_rest(&cluster);

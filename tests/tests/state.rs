@@ -10,10 +10,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use walker_state::{Header, Identity, RecordId, check, write};
-use walker_tests::cluster::signal;
+use walker_tests::crash::end_worker;
 use walker_tests::oracle::{assert_map_exact, assert_map_exact_and_known};
-use walker_tests::poll::{env_number, poll_until};
-use walker_tests::process::is_alive;
+use walker_tests::poll::env_number;
 use walker_tests::rng::Rng;
 use walker_tests::server::{output, run};
 use walker_tests::walker::plain;
@@ -40,8 +39,7 @@ fn state(cluster: &Cluster, name: &str) -> PathBuf {
 /// Ends the worker and does something before the next one starts.
 fn between_workers<R>(cluster: &Cluster, act: impl FnOnce() -> R) -> R {
     let pid = cluster.worker_pid();
-    signal("TERM", &[pid]);
-    poll_until("the worker to end", || (!is_alive(pid)).then_some(()));
+    end_worker(pid);
     let result = act();
     let sql = format!("SELECT pid <> {pid} AND state <> 'starting' FROM walker_status");
     cluster.poll_query_until("postgres", &sql, "t");

@@ -10,6 +10,7 @@ const FIRST: usize = 6;
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(crate) struct Few<T, const N: usize> {
     len: u8,
     here: [T; N],

@@ -38,6 +38,8 @@ pub struct HorizonBucket {
 #[derive(Clone, Default)]
 #[repr(C)]
 pub(crate) struct Horizon {
+    // Last is what every change looks at; see `Relation`.
+    buckets: [HorizonBucket; HORIZON_BUCKETS],
     /// Buckets in use behind the first.
     used: u8,
     /// All buckets before this one are empty.
@@ -52,7 +54,6 @@ pub(crate) struct Horizon {
     /// The youngest deleting transaction of the latter, counted from the first
     /// one of the bucket.
     fresh_age: u32,
-    buckets: [HorizonBucket; HORIZON_BUCKETS],
 }
 
 impl Horizon {

@@ -23,8 +23,9 @@ pub(crate) use pending::Pending;
 pub(crate) const DEAD: Which = Which::One;
 pub(crate) const ITEM: Which = Which::Other;
 
-/// See the module's documentation. What every change looks at comes first, for
-/// a range is seldom in the processor's cache.
+/// See the module's documentation. What every change looks at comes first and
+/// together, up to where it is seen that nothing is undecided, for a range is
+/// seldom in the processor's cache.
 #[derive(Default)]
 #[repr(C)]
 pub(crate) struct Range {
@@ -35,12 +36,12 @@ pub(crate) struct Range {
     pub(crate) aged: u16,
     /// It waits to be shown.
     pub(crate) waiting: bool,
-    pub(crate) pending: Pending,
+    /// What it showed last.
+    pub(crate) shown: Shown,
     /// [`DEAD`] tuples and [`ITEM`]s.
     pub(crate) garbage: Sets,
     pub(crate) normal: Normal,
-    /// What it showed last.
-    pub(crate) shown: Shown,
+    pub(crate) pending: Pending,
 }
 
 /// What a change found out besides.

@@ -52,10 +52,16 @@ impl Geometry {
 /// `known_from` on and unknown blocks before it; a range that is, says itself
 /// which of its blocks are known.
 ///
-/// What every change looks at comes first and together: with many relations
-/// one is seldom in the processor's cache.
+/// What every change looks at is together, from the end of `horizon` to the
+/// counters: with many relations one is seldom in the processor's cache.
 #[repr(C)]
 pub(crate) struct Relation<R> {
+    pub locator: RelFileLocator,
+    pub known_from: Option<BlockNumber>,
+    /// Its place in the shared map, if there was room.
+    pub sink: Option<R>,
+    /// How old its garbage is.
+    pub horizon: Horizon,
     pub ranges: RangeMap,
     /// End of the last record that concerned it: what is coldest goes first
     /// when memory is short.
@@ -70,14 +76,8 @@ pub(crate) struct Relation<R> {
     pub count_waits: bool,
     /// The save that has taken it up.
     pub saved: u32,
-    pub locator: RelFileLocator,
-    pub known_from: Option<BlockNumber>,
-    /// Its place in the shared map, if there was room.
-    pub sink: Option<R>,
     /// What happened to it.
     pub counted: Counted,
-    /// How old its garbage is.
-    pub horizon: Horizon,
 }
 
 /// What a relation costs beside its ranges, about: slot, index, spare room.

@@ -60,10 +60,11 @@ impl Change {
 
 /// See the module's documentation.
 #[derive(Default)]
+#[repr(C)]
 pub(crate) struct Pending {
-    few: Few<Change, 2>,
     /// Never empty if it is there.
     groups: Option<Boxed<Groups>>,
+    few: Few<Change, 2>,
 }
 
 impl Pending {

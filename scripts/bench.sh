@@ -5,7 +5,7 @@
 #   BENCH_QUICK=1       a tenth of the sizes: a few minutes, rough figures
 #   BENCH_ROUNDS=5      how often each walk is measured
 #   BENCH_TABLES="1 4"  GB of the tables that are scanned
-#   BENCH_PARTS="walk"  only these parts: walk others tables prune tps lag idle plugins pure
+#   BENCH_PARTS="walk"  only these parts: walk instructions others tables prune tps lag idle plugins pure
 #   BENCH_WORKLOADS="pgbench mix;bulk load"   only these walks
 #   BENCH_SHORT=1       of the walks only pg_waldump's and walker's own two
 #   BENCH_KEEP=1        write the table into docs/performance.md as well
@@ -16,6 +16,8 @@ cd "$(dirname "$0")/.."
 
 scripts/setup.sh "$@"
 . scripts/env.sh
+# Without it instructions are not counted.
+command -v valgrind >/dev/null || scripts/setup.sh valgrind || true
 say "building the bench"
 cargo build --quiet --release -p walker-bench --bin walker-bench
 bench=$CARGO_TARGET_DIR/release/walker-bench
@@ -27,7 +29,7 @@ for server in "$@"; do
   pg_config=$(pg_config_of "$server")
   scripts/install.sh install "$pg_config" release
   # The pure parts have nothing to do with a server: measure them once.
-  parts=${BENCH_PARTS:-walk others tables prune tps lag idle plugins}
+  parts=${BENCH_PARTS:-walk instructions others tables prune tps lag idle plugins}
   [ -n "${BENCH_PARTS:-}" ] || [ "$server" != "${!#}" ] || parts+=" pure"
   say "PostgreSQL $server: $parts"
   # shellcheck disable=SC2086

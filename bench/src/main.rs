@@ -5,7 +5,7 @@
 
 use std::fs;
 use walker_bench::report::Report;
-use walker_bench::{machine, profile, prune, queries, rivals, scaling, tps};
+use walker_bench::{instructions, machine, profile, prune, queries, rivals, scaling, tps};
 use walker_tests::Server;
 use walker_tests::poll::env_number;
 
@@ -28,8 +28,9 @@ fn main() {
 /// A part of the bench: rounds, size in per cent, where the lines go.
 type Part = fn(usize, u64, &mut Report);
 
-const PARTS: [(&str, Part); 9] = [
+const PARTS: [(&str, Part); 10] = [
     ("walk", rivals::measure),
+    ("instructions", instructions::measure),
     ("others", rivals::measure_others),
     ("tables", queries::measure),
     ("prune", prune::measure),

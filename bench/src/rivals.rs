@@ -15,6 +15,7 @@ use walker_tests::{Cluster, Mode, Server};
 const SECTION: &str = "walk of a backlog, CPU time";
 const OTHERS: &str = "walk of other WAL, CPU time";
 const QUIET: &str = "pg_waldump -q";
+const MACHINE: &str = "the machine, a look at memory";
 
 /// By who did it, one cost per round; in the order in which they were.
 type Costs = Vec<(&'static str, Vec<Cost>)>;
@@ -56,11 +57,14 @@ fn one_round(backlog: &Backlog, short: bool, costs: &mut Costs) {
         None => costs.push((who, vec![cost])),
     };
     add(QUIET, waldump(backlog, "-q"));
+    add(MACHINE, cpu::of_a_look_at_memory());
     add(
         "walker, no callbacks",
         walk(backlog, "no_callbacks", |_| ()),
     );
+    add(MACHINE, cpu::of_a_look_at_memory());
     add("walker, garbagemap", walk(backlog, "garbagemap", |_| ()));
+    add(MACHINE, cpu::of_a_look_at_memory());
     if short {
         return;
     }
@@ -169,6 +173,12 @@ fn report((section, name): (&str, &str), backlog: &Backlog, costs: &Costs, to: &
         .expect("the first");
     let cpu = |costs: &[Cost]| -> Vec<f64> { costs.iter().map(|c| c.cpu * 1000.0).collect() };
     for (who, list) in costs {
+        if *who == MACHINE {
+            let looks: Vec<f64> = list.iter().map(|c| c.cpu * 1e9).collect();
+            to.rows
+                .push(Row::new(section, name, who, "ns", summary(&looks)));
+            continue;
+        }
         let mut row = Row::new(section, name, who, "ms", summary(&cpu(list)));
         if *who != QUIET {
             row = row.against(QUIET, ratio(&cpu(list), &cpu(quiet)));

@@ -2,6 +2,7 @@
 
 use crate::cpu::{self, Cost};
 use crate::data::Backlog;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use walker_tests::poll::timeout;
@@ -15,7 +16,7 @@ use walker_wal::Lsn;
 pub fn walk(backlog: &Backlog, plugins: &str, then: impl FnOnce(&Cluster)) -> Cost {
     let cluster = &backlog.cluster;
     let offset = cluster.log_offset();
-    let (mut client, cost) = catch_up(backlog, plugins);
+    let (mut client, cost) = catch_up(backlog, plugins, None);
     assert!(
         started(backlog, offset) <= position(&backlog.stretch.from),
         "the worker did not begin in front of the WAL"
@@ -37,18 +38,20 @@ pub fn walk(backlog: &Backlog, plugins: &str, then: impl FnOnce(&Cluster)) -> Co
 /// Whether these plugins accept the state that was kept for them.
 pub fn begins_in_front(backlog: &Backlog, plugins: &str) -> bool {
     let offset = backlog.cluster.log_offset();
-    drop(catch_up(backlog, plugins));
+    drop(catch_up(backlog, plugins, None));
     backlog.cluster.stop(Mode::Fast);
     let log = backlog.cluster.log_from(offset);
     !log.contains("ignoring the state file")
         && started(backlog, offset) <= position(&backlog.stretch.from)
 }
 
-fn catch_up(backlog: &Backlog, plugins: &str) -> (postgres::Client, Cost) {
+/// A server whose worker has walked the whole stretch, run by another program
+/// than its own if there is one, and what that took. Nothing is checked.
+pub fn catch_up(backlog: &Backlog, plugins: &str, by: Option<&Path>) -> (postgres::Client, Cost) {
     let cluster = &backlog.cluster;
     backlog.rewind();
     cluster.append_conf(&format!("walker.plugins = '{plugins}'"));
-    let mut client = start(cluster);
+    let mut client = start_by(cluster, by);
     let caught_up = format!(
         "SELECT pid, extract(epoch FROM caught_up_at - since) FROM walker_status
          WHERE state = 'waiting' AND applied_lsn >= '{}'",
@@ -77,7 +80,14 @@ fn position(text: &str) -> Lsn {
 
 /// Starts a server and connects as soon as that can be done.
 pub fn start(cluster: &Cluster) -> postgres::Client {
+    start_by(cluster, None)
+}
+
+fn start_by(cluster: &Cluster, by: Option<&Path>) -> postgres::Client {
     let mut command = cluster.server.command("pg_ctl");
+    if let Some(by) = by {
+        command.arg("-p").arg(by);
+    }
     command.args(["start", "-W", "-s", "-l"]);
     command
         .arg(cluster.log_path())

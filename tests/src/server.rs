@@ -100,7 +100,12 @@ impl Server {
 
     /// One of the server's programs, to be run as the owner of its clusters.
     pub fn command(&self, program: &str) -> Command {
-        self.owned(Command::new(self.bindir.join(program)))
+        self.owned(Command::new(self.program(program)))
+    }
+
+    /// Where one of the server's programs is.
+    pub fn program(&self, program: &str) -> PathBuf {
+        self.bindir.join(program)
     }
 
     /// Any program, to be run as the owner of the clusters.

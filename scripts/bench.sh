@@ -5,7 +5,8 @@
 #   BENCH_QUICK=1       a tenth of the sizes: a few minutes, rough figures
 #   BENCH_ROUNDS=5      how often each walk is measured
 #   BENCH_TABLES="1 4"  GB of the tables that are scanned
-#   BENCH_PARTS="walk"  only these parts: walk instructions others tables prune tps lag idle plugins pure
+#   BENCH_PARTS="walk"  only these parts: walk others tables prune tps lag idle plugins pure
+#                       instructions
 #   BENCH_WORKLOADS="pgbench mix;bulk load"   only these walks
 #   BENCH_SHORT=1       of the walks only pg_waldump's and walker's own two
 #   BENCH_KEEP=1        write the table into docs/performance.md as well
@@ -13,11 +14,14 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/env.sh
 [ $# -gt 0 ] || set -- 15 18r
+if [ -n "${BENCH_KEEP:-}" ] && [ -n "${BENCH_PARTS:-}${BENCH_QUICK:-}${BENCH_WORKLOADS:-}${BENCH_SHORT:-}" ]; then
+  die "BENCH_KEEP keeps a whole table: not one of BENCH_PARTS, BENCH_QUICK, BENCH_WORKLOADS or BENCH_SHORT"
+fi
+# Nothing is expected to take so long; a slow machine is no failure.
+export WALKER_TEST_TIMEOUT=${WALKER_TEST_TIMEOUT:-600}
 
 scripts/setup.sh "$@"
 . scripts/env.sh
-# Without it instructions are not counted.
-command -v valgrind >/dev/null || scripts/setup.sh valgrind || true
 say "building the bench"
 cargo build --quiet --release -p walker-bench --bin walker-bench
 bench=$CARGO_TARGET_DIR/release/walker-bench
@@ -29,8 +33,13 @@ for server in "$@"; do
   pg_config=$(pg_config_of "$server")
   scripts/install.sh install "$pg_config" release
   # The pure parts have nothing to do with a server: measure them once.
-  parts=${BENCH_PARTS:-walk instructions others tables prune tps lag idle plugins}
+  parts=${BENCH_PARTS:-walk others tables prune tps lag idle plugins}
   [ -n "${BENCH_PARTS:-}" ] || [ "$server" != "${!#}" ] || parts+=" pure"
+  [ -n "${BENCH_PARTS:-}" ] || parts+=" instructions"
+  case " $parts " in
+    # Without it they are not counted.
+    *" instructions "*) command -v valgrind >/dev/null || scripts/setup.sh valgrind || true ;;
+  esac
   say "PostgreSQL $server: $parts"
   # shellcheck disable=SC2086
   WALKER_PG_CONFIG=$pg_config WALKER_PG_MAJOR=${server%r} "$bench" run "$out/$server.json" $parts

@@ -1,6 +1,7 @@
 //! On what was measured.
 
 use std::fs;
+use std::process::Command;
 use walker_tests::Server;
 
 fn field(path: &str, name: &str) -> String {
@@ -10,14 +11,26 @@ fn field(path: &str, name: &str) -> String {
     value.map_or("unknown".to_owned(), |(_, v)| v.trim().to_owned())
 }
 
-/// Machine and versions.
-pub fn facts() -> Vec<(String, String)> {
+/// What a program says, in one line; nothing if it cannot be asked.
+fn said(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output();
+    let text = output.map_or(Vec::new(), |output| output.stdout);
+    String::from_utf8_lossy(&text).trim().to_owned()
+}
+
+/// Machine and versions, and how often each walk is measured.
+pub fn facts(rounds: usize) -> Vec<(String, String)> {
     let server = Server::get();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or_default();
-    let version = server.ask("--version");
+    let mut version = server.ask("--version");
+    if server.ask("--configure").contains("--enable-cassert") {
+        version += " with assertions, which is no server to time";
+    }
+    let at = format!("{}/..", env!("CARGO_MANIFEST_DIR"));
+    let commit = said("git", &["-C", &at, "describe", "--always", "--dirty"]);
     let fact = |name: &str, value: String| (name.to_owned(), value);
     vec![
         fact(
@@ -35,7 +48,11 @@ pub fn facts() -> Vec<(String, String)> {
         ),
         fact(
             "walker",
-            format!("{}, release build", env!("CARGO_PKG_VERSION")),
+            format!(
+                "{}, commit {commit}, release build by {}; {rounds} rounds",
+                env!("CARGO_PKG_VERSION"),
+                said("rustc", &["--version"])
+            ),
         ),
     ]
 }

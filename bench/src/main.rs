@@ -30,7 +30,6 @@ type Part = fn(usize, u64, &mut Report);
 
 const PARTS: [(&str, Part); 10] = [
     ("walk", rivals::measure),
-    ("instructions", instructions::measure),
     ("others", rivals::measure_others),
     ("tables", queries::measure),
     ("prune", prune::measure),
@@ -39,6 +38,7 @@ const PARTS: [(&str, Part); 10] = [
     ("idle", tps::idle),
     ("plugins", scaling::plugins),
     ("pure", scaling::pure),
+    ("instructions", instructions::measure),
 ];
 
 fn run(result: &str, parts: &[&str]) {
@@ -46,7 +46,7 @@ fn run(result: &str, parts: &[&str]) {
     let rounds = env_number("BENCH_ROUNDS", if quick { 3 } else { 5 }) as usize;
     let size = size();
     let mut report = Report {
-        facts: machine::facts(),
+        facts: machine::facts(rounds),
         rows: Vec::new(),
     };
     let version = Server::get().ask("--version");

@@ -38,9 +38,7 @@ fn walks(
     to: &mut Report,
 ) {
     data::libraries();
-    let only = std::env::var("BENCH_WORKLOADS").unwrap_or_default();
-    let chosen = |name: &str| only.is_empty() || only.split(';').any(|o| o.trim() == name);
-    for workload in of.iter().filter(|w| chosen(w.name)) {
+    for workload in of.iter().filter(|w| workloads::is_chosen(w.name)) {
         let backlog = Backlog::of(workload, size);
         let mut costs = Costs::new();
         for round in 0..rounds {
@@ -184,8 +182,10 @@ fn report((section, name): (&str, &str), backlog: &Backlog, costs: &Costs, to: &
             row = row.against(QUIET, ratio(&cpu(list), &cpu(quiet)));
         }
         row.goal = match (*who, name) {
+            _ if section != SECTION => None,
             ("walker, no callbacks", _) => Some("≤ 0.8".to_owned()),
             ("walker, garbagemap", "pgbench mix") => Some("≤ 1.0".to_owned()),
+            ("walker, garbagemap", _) => Some("≤ 2".to_owned()),
             _ => None,
         };
         to.rows.push(row);

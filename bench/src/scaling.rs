@@ -263,7 +263,7 @@ fn memory(to: &mut Report) {
     let row = Row::new(
         "shared memory of the map",
         "range",
-        "bytes each",
+        "bytes each, by its layout",
         "B",
         shared,
     );

@@ -130,6 +130,13 @@ pub const ALL: [Workload; 6] = [
     },
 ];
 
+/// Whether a workload is to be measured: all are, unless `BENCH_WORKLOADS` names
+/// some, with semicolons between them.
+pub fn is_chosen(name: &str) -> bool {
+    let only = std::env::var("BENCH_WORKLOADS").unwrap_or_default();
+    only.is_empty() || only.split(';').any(|o| o.trim() == name)
+}
+
 fn tables(size: u64) -> u64 {
     (size * 100).max(400)
 }

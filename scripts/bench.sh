@@ -33,9 +33,8 @@ for server in "$@"; do
   pg_config=$(pg_config_of "$server")
   scripts/install.sh install "$pg_config" release
   # The pure parts have nothing to do with a server: measure them once.
-  parts=${BENCH_PARTS:-walk others tables prune tps lag idle plugins}
+  parts=${BENCH_PARTS:-walk others tables prune tps lag idle plugins instructions}
   [ -n "${BENCH_PARTS:-}" ] || [ "$server" != "${!#}" ] || parts+=" pure"
-  [ -n "${BENCH_PARTS:-}" ] || parts+=" instructions"
   case " $parts " in
     # Without it they are not counted.
     *" instructions "*) command -v valgrind >/dev/null || scripts/setup.sh valgrind || true ;;

@@ -6,6 +6,7 @@
 
 use crate::data::{self, Backlog};
 use crate::report::{Report, Row};
+use crate::rivals::{QUIET, over_stretch};
 use crate::stats::{ratio, summary};
 use crate::walk::catch_up;
 use crate::workloads;
@@ -19,7 +20,6 @@ use walker_tests::process::is_alive;
 use walker_tests::session::{aligned, rows};
 
 const SECTION: &str = "walk of a backlog, instructions in user space";
-const QUIET: &str = "pg_waldump -q";
 /// The others would take as long, and say less.
 const WORKLOAD: &str = "pgbench mix";
 
@@ -59,11 +59,7 @@ fn waldump(backlog: &Backlog) -> f64 {
     command.arg("--tool=callgrind");
     command.arg(format!("--callgrind-out-file={}", out.display()));
     command.arg(cluster.server.program("pg_waldump"));
-    command
-        .args(["-q", "-p"])
-        .arg(cluster.data_dir().join("pg_wal"));
-    command.args(["-s", &backlog.stretch.from, "-e", &backlog.stretch.to]);
-    let mut command = cluster.server.owned(command);
+    let mut command = cluster.server.owned(over_stretch(command, backlog, "-q"));
     let null = command.stdout(Stdio::null()).stderr(Stdio::null());
     assert!(null.status().is_ok_and(|s| s.success()), "{command:?}");
     count(&out)

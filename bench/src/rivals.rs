@@ -8,14 +8,15 @@ use crate::stats::{ratio, summary};
 use crate::walk::{start, wait_for, walk};
 use crate::workloads::{self, Workload};
 use std::fs;
+use std::process::Command;
 use walker_tests::poll::env_number;
 use walker_tests::session::{aligned, rows};
 use walker_tests::{Cluster, Mode, Server};
 
 const SECTION: &str = "walk of a backlog, CPU time";
 const OTHERS: &str = "walk of other WAL, CPU time";
-const QUIET: &str = "pg_waldump -q";
-const MACHINE: &str = "the machine, a look at memory";
+/// Whom walker is compared with.
+pub const QUIET: &str = "pg_waldump -q";
 
 /// By who did it, one cost per round; in the order in which they were.
 type Costs = Vec<(&'static str, Vec<Cost>)>;
@@ -40,29 +41,33 @@ fn walks(
     data::libraries();
     for workload in of.iter().filter(|w| workloads::is_chosen(w.name)) {
         let backlog = Backlog::of(workload, size);
-        let mut costs = Costs::new();
+        let (mut costs, mut looks) = (Costs::new(), Vec::new());
         for round in 0..rounds {
             eprintln!("walking: {}, round {}", workload.name, round + 1);
-            one_round(&backlog, short, &mut costs);
+            one_round(&backlog, short, &mut costs, &mut looks);
         }
         report((section, workload.name), &backlog, &costs, to);
+        let what = "the machine, a look at memory";
+        let looks = summary(&looks);
+        to.rows
+            .push(Row::new(section, workload.name, what, "ns", looks));
     }
 }
 
-fn one_round(backlog: &Backlog, short: bool, costs: &mut Costs) {
+fn one_round(backlog: &Backlog, short: bool, costs: &mut Costs, looks: &mut Vec<f64>) {
     let mut add = |who: &'static str, cost| match costs.iter_mut().find(|(w, _)| *w == who) {
         Some((_, list)) => list.push(cost),
         None => costs.push((who, vec![cost])),
     };
     add(QUIET, waldump(backlog, "-q"));
-    add(MACHINE, cpu::of_a_look_at_memory());
+    looks.push(cpu::of_a_look_at_memory() * 1e9);
     add(
         "walker, no callbacks",
         walk(backlog, "no_callbacks", |_| ()),
     );
-    add(MACHINE, cpu::of_a_look_at_memory());
+    looks.push(cpu::of_a_look_at_memory() * 1e9);
     add("walker, garbagemap", walk(backlog, "garbagemap", |_| ()));
-    add(MACHINE, cpu::of_a_look_at_memory());
+    looks.push(cpu::of_a_look_at_memory() * 1e9);
     if short {
         return;
     }
@@ -87,11 +92,16 @@ fn one_round(backlog: &Backlog, short: bool, costs: &mut Costs) {
 
 /// The stretch through pg_waldump.
 fn waldump(backlog: &Backlog, option: &str) -> Cost {
-    let mut command = backlog.cluster.server.command("pg_waldump");
+    let command = backlog.cluster.server.command("pg_waldump");
+    cpu::run(&mut over_stretch(command, backlog, option))
+}
+
+/// What runs pg_waldump, told to read the stretch.
+pub fn over_stretch(mut command: Command, backlog: &Backlog, option: &str) -> Command {
     command.arg(option).arg("-p");
     command.arg(backlog.cluster.data_dir().join("pg_wal"));
     command.args(["-s", &backlog.stretch.from, "-e", &backlog.stretch.to]);
-    cpu::run(&mut command)
+    command
 }
 
 /// The CPU time a session needs for a statement.
@@ -171,12 +181,6 @@ fn report((section, name): (&str, &str), backlog: &Backlog, costs: &Costs, to: &
         .expect("the first");
     let cpu = |costs: &[Cost]| -> Vec<f64> { costs.iter().map(|c| c.cpu * 1000.0).collect() };
     for (who, list) in costs {
-        if *who == MACHINE {
-            let looks: Vec<f64> = list.iter().map(|c| c.cpu * 1e9).collect();
-            to.rows
-                .push(Row::new(section, name, who, "ns", summary(&looks)));
-            continue;
-        }
         let mut row = Row::new(section, name, who, "ms", summary(&cpu(list)));
         if *who != QUIET {
             row = row.against(QUIET, ratio(&cpu(list), &cpu(quiet)));

@@ -158,6 +158,11 @@ impl Offsets {
         self.iter().next()
     }
 
+    pub(crate) fn last(self) -> Option<OffsetNumber> {
+        let at = self.0.iter().rposition(|&word| word != 0)?;
+        Some(at as u16 * 64 + self.0[at].ilog2() as u16 + 1)
+    }
+
     #[inline]
     pub(crate) fn contains(&self, offset: OffsetNumber) -> bool {
         let i = offset as usize - 1;

@@ -3,24 +3,29 @@
 //!
 //! Nearly every look at one of the two is a look at the other, and memory is
 //! slower than anything that is done with it: so both are kept together. A few
-//! positions lie inline ([`Few`]), more in bitmaps, one pair for each block
-//! ([`Many`]), which is found without a look at any other memory.
+//! positions lie inline ([`Few`]). More lie in words, one for each block, if no
+//! block has many ([`Packed`]), else in bitmaps, one pair for each block
+//! ([`Many`]); either is found without a look at any other memory.
 
 mod few;
 mod iter;
 mod many;
+mod packed;
+mod repr;
 mod room;
 
 use crate::block::{Offsets, position, position_of};
 use crate::mem::{Mem, NoMemory};
 use few::Few;
 use many::Many;
+use packed::{PER_BLOCK, Packed};
 
 /// See the module's documentation.
 pub(crate) struct Sets(Repr);
 
 enum Repr {
     Few(Few),
+    Packed(Packed),
     Many(Many),
 }
 
@@ -46,10 +51,6 @@ impl Both {
     };
 }
 
-/// Bitmaps that hold no more than this go back inline. Less than what fits
-/// there, so that a page that is filled and pruned in turns stays.
-const BACK: u32 = 3;
-
 impl Default for Sets {
     fn default() -> Self {
         Sets(Repr::Few(Few::default()))
@@ -61,6 +62,7 @@ impl Sets {
     pub(crate) fn len(&self, which: Which) -> u16 {
         match &self.0 {
             Repr::Few(few) => few.len(which),
+            Repr::Packed(packed) => packed.len(which),
             Repr::Many(many) => many.len(which),
         }
     }
@@ -69,6 +71,7 @@ impl Sets {
     pub(crate) fn blocks(&self) -> u8 {
         match &self.0 {
             Repr::Few(few) => few.blocks(),
+            Repr::Packed(packed) => packed.blocks(),
             Repr::Many(many) => many.blocks(),
         }
     }
@@ -78,6 +81,7 @@ impl Sets {
     pub(crate) fn heap_bytes(&self) -> usize {
         match &self.0 {
             Repr::Few(_) => 0,
+            Repr::Packed(packed) => packed.heap_bytes(),
             Repr::Many(many) => many.heap_bytes(),
         }
     }
@@ -86,6 +90,7 @@ impl Sets {
     pub(crate) fn contains(&self, which: Which, pos: u16) -> bool {
         match &self.0 {
             Repr::Few(few) => few.list(which).contains(&pos),
+            Repr::Packed(packed) => packed.contains(which, pos),
             Repr::Many(many) => many.contains(which, pos),
         }
     }
@@ -94,6 +99,7 @@ impl Sets {
     pub(crate) fn block(&self, b: u8) -> Both {
         match &self.0 {
             Repr::Few(few) => few.block(b),
+            Repr::Packed(packed) => packed.block(b),
             Repr::Many(many) => many.block(b),
         }
     }
@@ -103,6 +109,7 @@ impl Sets {
     pub(crate) fn touch(&self, b: u8) -> u64 {
         match &self.0 {
             Repr::Few(few) => few.len(Which::One).into(),
+            Repr::Packed(packed) => packed.touch(b),
             Repr::Many(many) => many.touch(b),
         }
     }
@@ -113,32 +120,11 @@ impl Sets {
         match &mut self.0 {
             Repr::Few(few) => match few.insert(which, pos) {
                 true => Ok(()),
-                false => self.insert_into_many(which, pos, mem),
+                false => self.insert_elsewhere(which, pos, mem),
             },
+            Repr::Packed(_) => self.insert_packed(which, pos, mem),
             Repr::Many(many) => many.insert(which, pos, mem),
         }
-    }
-
-    /// There is no room for it inline.
-    #[inline(never)]
-    fn insert_into_many(&mut self, which: Which, pos: u16, mem: &mut Mem) -> Result<(), NoMemory> {
-        if let Repr::Few(few) = &self.0 {
-            let with = |of| Some(pos).filter(|_| of == which);
-            let one = few.list(Which::One).iter().copied();
-            let other = few.list(Which::Other).iter().copied();
-            let (one, other) = (one.chain(with(Which::One)), other.chain(with(Which::Other)));
-            let mut many = Many::for_positions(one, other, mem)?;
-            for which in [Which::One, Which::Other] {
-                for (b, offsets) in few.by_block(which) {
-                    if let Err(NoMemory) = many.insert_offsets(which, b, offsets, mem) {
-                        mem.shrank(many.heap_bytes());
-                        return Err(NoMemory);
-                    }
-                }
-            }
-            self.0 = Repr::Many(many);
-        }
-        self.insert(which, pos, mem)
     }
 
     /// Add an item of a block to the one set, if there is one to add, if
@@ -151,6 +137,7 @@ impl Sets {
                 !few.contains(position_of(b, absent))
                     && item.is_none_or(|item| few.insert(Which::One, position_of(b, item)))
             }
+            Repr::Packed(packed) => packed.exchange(b, absent, item),
             Repr::Many(many) => many.exchange(b, absent, item),
         }
     }
@@ -163,6 +150,13 @@ impl Sets {
                 true => (false, false),
                 false => few.remove(pos),
             },
+            Repr::Packed(packed) => {
+                let removed = packed.remove(pos);
+                if removed != (false, false) {
+                    self.shrink(mem);
+                }
+                removed
+            }
             Repr::Many(many) => {
                 let removed = many.remove(pos);
                 if removed != (false, false) {
@@ -182,6 +176,11 @@ impl Sets {
                 true => Both::default(),
                 false => few.take(b, gone),
             },
+            Repr::Packed(packed) => {
+                let removed = packed.take(b, gone);
+                self.shrink(mem);
+                removed
+            }
             Repr::Many(many) => {
                 let removed = many.take(b, gone);
                 self.shrink(mem);
@@ -195,6 +194,11 @@ impl Sets {
     pub(crate) fn take_away(&mut self, b: u8, gone: Both, mem: &mut Mem) -> u16 {
         match &mut self.0 {
             Repr::Few(_) => self.take(b, gone, mem).one.count(),
+            Repr::Packed(packed) => {
+                let n = packed.take_away(b, &gone);
+                self.shrink(mem);
+                n
+            }
             Repr::Many(many) => {
                 let n = many.take_away(b, gone);
                 self.shrink(mem);
@@ -211,21 +215,26 @@ impl Sets {
         offsets: Offsets,
         mem: &mut Mem,
     ) -> Result<(), NoMemory> {
-        let Some(first) = offsets.first() else {
+        let Some(last) = offsets.last() else {
             return Ok(());
         };
-        if let Repr::Few(few) = &mut self.0 {
-            if few.has_room_for(offsets.count()) {
-                offsets.iter().for_each(|off| {
-                    few.insert(which, position(b, off));
-                });
-                return Ok(());
+        if !matches!(self.0, Repr::Many(_)) {
+            let n = offsets.count();
+            let is_room = match &self.0 {
+                Repr::Few(few) if few.has_room_for(n) => true,
+                Repr::Few(few) => n <= PER_BLOCK && few.len_of(b) + n <= PER_BLOCK,
+                Repr::Packed(packed) => n <= packed.room(b),
+                Repr::Many(_) => false,
+            };
+            if is_room {
+                let mut all = offsets.iter().map(|off| position(b, off));
+                return all.try_for_each(|pos| self.insert(which, pos, mem));
             }
-            self.insert_into_many(which, position(b, first), mem)?;
+            self.make_many(which, position(b, last), mem)?;
         }
         match &mut self.0 {
             Repr::Many(many) => many.insert_offsets(which, b, offsets, mem),
-            Repr::Few(_) => Ok(()), // not any more
+            Repr::Few(_) | Repr::Packed(_) => Ok(()), // not any more
         }
     }
 
@@ -245,6 +254,7 @@ impl Sets {
     pub(crate) fn by_block(&self, which: Which) -> impl Iterator<Item = (u8, Offsets)> {
         let mask = match &self.0 {
             Repr::Few(few) => few.mask(which),
+            Repr::Packed(packed) => packed.mask(),
             Repr::Many(many) => many.mask(),
         };
         let blocks = iter::bits_of(mask).map(move |b| match which {
@@ -258,6 +268,7 @@ impl Sets {
     pub(crate) fn last(&self, which: Which) -> Option<u16> {
         match &self.0 {
             Repr::Few(few) => few.list(which).last().copied(),
+            Repr::Packed(packed) => packed.last(which),
             Repr::Many(many) => many.last(which),
         }
     }
@@ -266,6 +277,7 @@ impl Sets {
     pub(crate) fn iter(&self, which: Which) -> Iter<'_> {
         match &self.0 {
             Repr::Few(few) => Iter::Few(few.list(which).iter()),
+            Repr::Packed(packed) => Iter::Packed(packed.iter(which)),
             Repr::Many(many) => Iter::Many(many.iter(which)),
         }
     }
@@ -273,36 +285,9 @@ impl Sets {
     pub(crate) fn try_clone(&self, mem: &mut Mem) -> Result<Sets, NoMemory> {
         Ok(Sets(match &self.0 {
             Repr::Few(few) => Repr::Few(*few),
+            Repr::Packed(packed) => Repr::Packed(packed.try_clone(mem)?),
             Repr::Many(many) => Repr::Many(many.try_clone(mem)?),
         }))
-    }
-
-    /// Give memory back after positions were taken out.
-    #[inline(always)]
-    fn shrink(&mut self, mem: &mut Mem) {
-        if let Repr::Many(many) = &mut self.0 {
-            let both = [Which::One, Which::Other].map(|which| u32::from(many.len(which)));
-            match both.iter().sum::<u32>() > BACK {
-                true => many.shrink(mem),
-                false => self.go_back(mem),
-            }
-        }
-    }
-
-    /// Have inline what is left.
-    #[inline(never)]
-    fn go_back(&mut self, mem: &mut Mem) {
-        let Repr::Many(many) = &mut self.0 else {
-            return;
-        };
-        mem.shrank(many.heap_bytes());
-        let mut few = Few::default();
-        for which in [Which::One, Which::Other] {
-            many.iter(which).for_each(|pos| {
-                few.insert(which, pos);
-            });
-        }
-        self.0 = Repr::Few(few);
     }
 }
 
@@ -310,6 +295,7 @@ impl Sets {
 #[derive(Clone)]
 pub(crate) enum Iter<'a> {
     Few(std::slice::Iter<'a, u16>),
+    Packed(packed::Iter<'a>),
     Many(iter::Iter<'a>),
 }
 
@@ -319,6 +305,7 @@ impl Iterator for Iter<'_> {
     fn next(&mut self) -> Option<u16> {
         match self {
             Iter::Few(list) => list.next().copied(),
+            Iter::Packed(words) => words.next(),
             Iter::Many(bits) => bits.next(),
         }
     }

@@ -35,6 +35,24 @@ impl Few {
         usize::from(self.one) + usize::from(self.other) + usize::from(more) <= ROOM
     }
 
+    /// From the first block to the last one, with that of one position more,
+    /// how many there are.
+    #[inline]
+    pub(super) fn span(&self, more: u16) -> u16 {
+        let (one, other) = (self.list(Which::One), self.list(Which::Other));
+        let ends = [one.first(), one.last(), other.first(), other.last()];
+        let ends = || ends.into_iter().flatten().chain([&more]);
+        let [low, high] = [ends().min(), ends().max()].map(|pos| pos.map_or(0, |&p| block_of(p)));
+        u16::from(high - low) + 1
+    }
+
+    /// How many positions of a block there are.
+    pub(super) fn len_of(&self, b: u8) -> u16 {
+        let both = [Which::One, Which::Other].into_iter();
+        let all = both.flat_map(|which| self.list(which));
+        all.filter(|&&pos| block_of(pos) == b).count() as u16
+    }
+
     #[inline]
     fn bounds(&self, which: Which) -> (usize, usize) {
         let one = usize::from(self.one);

@@ -3,6 +3,7 @@
 use std::hint::select_unpredictable;
 
 use super::iter::Iter;
+use super::packed::PER_BLOCK;
 use super::{Both, Which};
 use crate::block::{Offsets, block_of, item_of, position_of};
 use crate::mem::{MALLOC_OVERHEAD, Mem, NoMemory};
@@ -22,41 +23,11 @@ pub(super) struct Many {
     pub(super) one_words: u8,
     pub(super) other_words: u8,
     pub(super) one_blocks: u8,
+    /// How often something was taken out.
+    pub(super) taken: u8,
 }
 
 impl Many {
-    /// Nothing yet, with room for these positions and those of one more block.
-    pub(super) fn for_positions(
-        one: impl Iterator<Item = u16>,
-        other: impl Iterator<Item = u16>,
-        mem: &mut Mem,
-    ) -> Result<Many, NoMemory> {
-        let mut blocks = 0u128;
-        let mut needed = |positions: &mut dyn Iterator<Item = u16>| {
-            positions.fold(0, |words, pos| {
-                blocks |= 1 << block_of(pos);
-                words.max(words_for(pos))
-            })
-        };
-        let mut one = one;
-        let mut other = other;
-        let (one_words, other_words) = (needed(&mut one), needed(&mut other));
-        let pairs = blocks.count_ones() as usize + 1;
-        let mut words = Vec::new();
-        words.try_reserve_exact(pairs * (one_words + other_words))?;
-        let many = Many {
-            words,
-            blocks: [0; 2],
-            one: 0,
-            other: 0,
-            one_words: one_words as u8,
-            other_words: other_words as u8,
-            one_blocks: 0,
-        };
-        mem.grew(many.heap_bytes());
-        Ok(many)
-    }
-
     #[inline]
     pub(super) fn len(&self, which: Which) -> u16 {
         match which {
@@ -78,6 +49,18 @@ impl Many {
     #[inline]
     pub(super) fn blocks(&self) -> u8 {
         self.one_blocks
+    }
+
+    /// Now and then, when something was taken out, whether there is so little
+    /// that it may fit words.
+    #[inline]
+    pub(super) fn might_be_packed(&mut self) -> bool {
+        self.taken = self.taken.wrapping_add(1);
+        if self.taken != 0 {
+            return false;
+        }
+        let most = self.words.len() / self.pair_words().max(1) * usize::from(PER_BLOCK) / 2;
+        usize::from(self.one) + usize::from(self.other) <= most
     }
 
     /// Where the block's pair begins, or would begin.
@@ -394,6 +377,6 @@ fn any(words: &[u64], len: usize) -> u64 {
 
 /// Words a bitmap with this position needs.
 #[inline]
-fn words_for(pos: u16) -> usize {
+pub(super) fn words_for(pos: u16) -> usize {
     item_of(pos) as usize / 64 + 1
 }

@@ -1,12 +1,72 @@
-//! Room for bitmaps: made where a block gets its first position or a position
-//! is too high for those there are, given back where most are empty.
+//! Room for bitmaps: made where there are none, where a block gets its first
+//! position or one that is too high for them; given back where most are empty.
 
 use super::Which;
 use super::iter::bits_of;
-use super::many::Many;
+use super::many::{Many, words_for};
+use crate::block::{Offsets, block_of};
 use crate::mem::{Mem, NoMemory};
 
 impl Many {
+    /// What both sets have, by position and by block, with room for one position
+    /// more of the one that is named.
+    #[inline]
+    pub(super) fn of<P, B>(
+        list: impl Fn(Which) -> P,
+        by_block: impl Fn(Which) -> B,
+        (which, pos): (Which, u16),
+        mem: &mut Mem,
+    ) -> Result<Many, NoMemory>
+    where
+        P: Iterator<Item = u16>,
+        B: Iterator<Item = (u8, Offsets)>,
+    {
+        let with = |of| list(of).chain(Some(pos).filter(|_| of == which));
+        let mut many = Many::for_positions(with(Which::One), with(Which::Other), mem)?;
+        for which in [Which::One, Which::Other] {
+            for (b, offsets) in by_block(which) {
+                if let Err(NoMemory) = many.insert_offsets(which, b, offsets, mem) {
+                    mem.shrank(many.heap_bytes());
+                    return Err(NoMemory);
+                }
+            }
+        }
+        Ok(many)
+    }
+
+    /// Nothing yet, with room for these positions and those of one more block.
+    fn for_positions(
+        one: impl Iterator<Item = u16>,
+        other: impl Iterator<Item = u16>,
+        mem: &mut Mem,
+    ) -> Result<Many, NoMemory> {
+        let mut blocks = 0u128;
+        let mut needed = |positions: &mut dyn Iterator<Item = u16>| {
+            positions.fold(0, |words, pos| {
+                blocks |= 1 << block_of(pos);
+                words.max(words_for(pos))
+            })
+        };
+        let mut one = one;
+        let mut other = other;
+        let (one_words, other_words) = (needed(&mut one), needed(&mut other));
+        let pairs = blocks.count_ones() as usize + 1;
+        let mut words = Vec::new();
+        words.try_reserve_exact(pairs * (one_words + other_words))?;
+        let many = Many {
+            words,
+            blocks: [0; 2],
+            one: 0,
+            other: 0,
+            one_words: one_words as u8,
+            other_words: other_words as u8,
+            one_blocks: 0,
+            taken: 0,
+        };
+        mem.grew(many.heap_bytes());
+        Ok(many)
+    }
+
     /// Make an empty pair for a block.
     pub(super) fn open(&mut self, b: u8, at: usize, mem: &mut Mem) -> Result<(), NoMemory> {
         let len = self.pair_words();

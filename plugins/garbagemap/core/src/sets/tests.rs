@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::block::{MAX_OFFSET, block_of, item_of};
+use crate::mem::MALLOC_OVERHEAD;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -18,10 +19,11 @@ enum Op {
     Clear(u8, u8),
 }
 
-fn ops(blocks: u8, offs: u16) -> impl Strategy<Value = Vec<Op>> {
+/// Of so many blocks and items, and so many at once at most.
+fn ops(blocks: u8, offs: u16, most: usize) -> impl Strategy<Value = Vec<Op>> {
     let (b, off) = (0..blocks, 1..=offs);
     let which = prop_oneof![Just(Which::One), Just(Which::Other)];
-    let some = || prop::collection::vec(1..=offs, 0..30);
+    let some = || prop::collection::vec(1..=offs, 0..most);
     let op = prop_oneof![
         6 => (which.clone(), b.clone(), off.clone()).prop_map(|(w, b, o)| Op::Insert(w, b, o)),
         1 => (which, b.clone(), some()).prop_map(|(w, b, o)| Op::InsertOffsets(w, b, o)),
@@ -31,11 +33,19 @@ fn ops(blocks: u8, offs: u16) -> impl Strategy<Value = Vec<Op>> {
         1 => (b.clone(), [some(), some()]).prop_map(|(b, o)| Op::Set(b, o)),
         2 => (b, 1..blocks.max(2)).prop_map(|(b, n)| Op::Clear(b, n)),
     ];
-    prop::collection::vec(op, 0..80)
+    prop::collection::vec(op, 0..160)
 }
 
 fn any_ops() -> impl Strategy<Value = Vec<Op>> {
-    prop_oneof![ops(128, MAX_OFFSET), ops(3, 20), ops(32, 70), ops(1, 4)]
+    prop_oneof![
+        ops(128, MAX_OFFSET, 30),
+        ops(3, 20, 30),
+        ops(32, 70, 30),
+        ops(1, 4, 30),
+        // Few of each block, for which there are words.
+        ops(16, MAX_OFFSET, 3),
+        ops(32, 8, 2),
+    ]
 }
 
 fn offsets(list: &[u16]) -> Offsets {
@@ -139,6 +149,96 @@ proptest! {
         prop_assert!(copy.iter(Which::Other).eq(model[1].iter().copied()));
         prop_assert_eq!(mem.used(), sets.heap_bytes() + copy.heap_bytes());
     }
+}
+
+/// Words hold six positions of each block, whosever they are, and give way to
+/// bitmaps for a seventh; where there is little they are not made.
+#[test]
+fn words_are_for_few_positions_of_many_blocks() {
+    let (mut sets, mut mem) = (Sets::default(), Mem::default());
+    let packed = |sets: &Sets| matches!(sets.0, Repr::Packed(_));
+    for b in 0..10 {
+        for which in [Which::One, Which::Other] {
+            for item in [0, 255, 290] {
+                let pos = position_of(b, item);
+                sets.insert(which, pos, &mut mem).unwrap();
+                sets.insert(which, pos, &mut mem).unwrap(); // no second time
+            }
+        }
+        assert_eq!(packed(&sets), b >= 3, "at block {b}");
+    }
+    // They have grown twice.
+    assert_eq!(sets.heap_bytes(), 16 * 8 + MALLOC_OVERHEAD);
+    assert_eq!(mem.used(), sets.heap_bytes());
+    assert_eq!((sets.len(Which::One), sets.len(Which::Other)), (30, 30));
+    assert!(!sets.exchange(9, 255, Some(1)) && !sets.exchange(9, 1, Some(2)));
+    assert!(sets.exchange(9, 1, Some(255)) && sets.exchange(9, 1, None));
+    sets.insert(Which::Other, position_of(9, 1), &mut mem)
+        .unwrap();
+    assert!(matches!(sets.0, Repr::Many(_)));
+    assert_eq!(
+        sets.block(9).other.iter().collect::<Vec<_>>(),
+        [1, 2, 256, 291]
+    );
+
+    // Blocks that are far apart, from the first and later.
+    let (mut sets, mut mem) = (Sets::default(), Mem::default());
+    for b in (0..120).step_by(5) {
+        sets.insert(Which::One, position_of(b, 7), &mut mem)
+            .unwrap();
+    }
+    assert!(matches!(sets.0, Repr::Many(_)));
+    let (mut sets, mut mem) = few_of_each(5, 4);
+    assert!(packed(&sets));
+    sets.insert(Which::One, position_of(31, 0), &mut mem)
+        .unwrap();
+    assert!(matches!(sets.0, Repr::Many(_)));
+    assert_eq!(mem.used(), sets.heap_bytes());
+}
+
+/// So many blocks with so many positions each.
+fn few_of_each(blocks: u8, each: u16) -> (Sets, Mem) {
+    let (mut sets, mut mem) = (Sets::default(), Mem::default());
+    for item in 0..each {
+        for b in 0..blocks {
+            sets.insert(Which::One, position_of(b, item), &mut mem)
+                .unwrap();
+        }
+    }
+    (sets, mem)
+}
+
+/// Where most blocks have nothing left, words go; where one block had too much
+/// for them once, they come again.
+#[test]
+fn words_go_and_come() {
+    for (each, inline) in [(3, true), (4, false)] {
+        let (mut sets, mut mem) = few_of_each(32, each);
+        for b in 5..32 {
+            assert!(matches!(sets.0, Repr::Packed(_)), "at block {b}");
+            sets.clear_block(b, &mut mem);
+        }
+        assert_eq!(matches!(sets.0, Repr::Few(_)), inline);
+        assert_eq!(matches!(sets.0, Repr::Many(_)), !inline);
+        assert_eq!(usize::from(sets.len(Which::One)), 5 * usize::from(each));
+        assert_eq!(mem.used(), sets.heap_bytes());
+    }
+
+    let (mut sets, mut mem) = few_of_each(32, 2);
+    for item in 2..7 {
+        assert!(matches!(sets.0, Repr::Packed(_)));
+        sets.insert(Which::One, position_of(9, item), &mut mem)
+            .unwrap();
+    }
+    assert_eq!(sets.remove(position_of(9, 6), &mut mem), (true, false));
+    for n in 0..300 {
+        assert_eq!(matches!(sets.0, Repr::Packed(_)), n >= 255, "after {n}");
+        sets.remove(position_of(3, 1), &mut mem);
+        sets.insert(Which::One, position_of(3, 1), &mut mem)
+            .unwrap();
+    }
+    assert_eq!(sets.len(Which::One), 2 * 32 + 4);
+    assert_eq!(mem.used(), sets.heap_bytes());
 }
 
 /// Both may hold all there is, which is more than 16 bits can count.

@@ -121,15 +121,22 @@ fn decode_set(
     };
     match tag {
         DISTANCES => {
-            let mut next = 0u16;
+            // Block by block: a bit of a bitmap is sooner set than a place found.
+            let (mut next, mut of_block, mut at) = (0u16, Offsets::default(), 0);
             while !rest.is_empty() {
                 let place = take(&mut rest).and_then(|distance| next.checked_add(distance));
                 let Some(place) = place.filter(|&place| place < limit) else {
                     return Ok(false);
                 };
-                sets.insert(which, position_at(place), mem)?;
+                let pos = position_at(place);
+                if block_of(pos) != at {
+                    sets.insert_offsets(which, at, std::mem::take(&mut of_block), mem)?;
+                    at = block_of(pos);
+                }
+                of_block.insert(item_of(pos) + 1);
                 next = place + 1;
             }
+            sets.insert_offsets(which, at, of_block, mem)?;
         }
         BITMAP if all_below(rest, limit) => {
             let blocks = (rest.len() * 8).div_ceil(MAX_OFFSET.into());

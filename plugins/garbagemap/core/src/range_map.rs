@@ -3,8 +3,9 @@
 //! A relation is mostly known from its first block on, or in large parts, so
 //! most ranges are found by their number in a table: an index instead of a
 //! hash. The table grows only as long as a fourth of it is in use; a range far
-//! behind goes to a map beside it until the table reaches it. Invariant: a
-//! range is in the table exactly if its number is below the table's length.
+//! behind goes to a map beside it until the table reaches it. Invariants: a
+//! range is in the table exactly if its number is below the table's length;
+//! `far_room` is 0 without the map.
 
 use smallvec::SmallVec;
 
@@ -22,6 +23,9 @@ pub(crate) struct RangeMap {
     near: SmallVec<[Option<Boxed<Range>>; FIRST]>,
     /// Ranges in the table.
     used: u32,
+    /// How many ranges the map has memory for. It says less itself where some
+    /// were taken out, until others come.
+    far_room: u32,
     /// The map, if there ever was anything in it.
     far: Option<Boxed<Map<u32, Boxed<Range>>>>,
 }
@@ -38,7 +42,8 @@ impl RangeMap {
             false => 0,
         };
         let far = self.far.as_ref().map_or(0, |far| {
-            size_of_val(&**far) + far.capacity() * (size_of::<(u32, Boxed<Range>)>() + 1) * 8 / 7
+            let room = self.far_room as usize;
+            size_of_val(&**far) + room * (size_of::<(u32, Boxed<Range>)>() + 1) * 8 / 7
         });
         near * size_of::<Option<Boxed<Range>>>() + far
     }
@@ -76,7 +81,10 @@ impl RangeMap {
                     Some(far) => far,
                     None => Boxed::try_new(Map::default())?,
                 };
-                drop(try_insert(self.far.insert(far), rangeno, range)?);
+                let far = self.far.insert(far);
+                let result = try_insert(far, rangeno, range);
+                self.far_room = self.far_room.max(far.capacity() as u32);
+                drop(result?);
             }
         }
         Ok(())
@@ -183,6 +191,31 @@ mod tests {
                 prop_assert!(all.into_iter().eq(model.iter().map(|(&no, &n)| (no, n))));
             }
         }
+    }
+
+    /// Else what came later would be accounted for twice.
+    #[test]
+    fn what_goes_leaves_its_room() {
+        let (mut map, mut rangeno) = (RangeMap::default(), 1u32);
+        let mut next = || {
+            rangeno = rangeno.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            rangeno | 1 << 31
+        };
+        map.try_insert(next(), range(0)).unwrap();
+        for n in 1..2000 {
+            let before = map.heap_bytes();
+            map.try_insert(next(), range(n)).unwrap();
+            let with = map.heap_bytes();
+            assert!(with >= before);
+            if n % 100 > 50 {
+                let bar = next();
+                map.retain(|no, _| no < bar);
+                let some = map.iter().map(|(no, _)| no).next();
+                some.and_then(|no| map.remove(no));
+            }
+            assert_eq!(map.heap_bytes(), with);
+        }
+        assert!(map.heap_bytes() < 100_000);
     }
 
     #[test]

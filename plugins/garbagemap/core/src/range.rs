@@ -342,8 +342,8 @@ impl Range {
         self.garbage.set_block(b, both, mem)
     }
 
-    /// Add a group that was loaded, as far as its blocks are known. False if
-    /// there is something of its transaction.
+    /// Add a group that was loaded, as far as its blocks are known. False if it
+    /// does not come behind all there is.
     pub(crate) fn add_group(
         &mut self,
         mut group: Group,

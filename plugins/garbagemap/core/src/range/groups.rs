@@ -81,6 +81,11 @@ impl Groups {
         self.list.iter()
     }
 
+    /// That of the highest transaction.
+    pub(super) fn last(&self) -> Option<&Group> {
+        self.list.back()
+    }
+
     /// Bytes on the heap, and of this itself, which is there, too.
     pub(super) fn heap_bytes(&self) -> usize {
         let sets = self.list.iter().map(|group| group.sets.heap_bytes());

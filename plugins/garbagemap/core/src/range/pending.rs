@@ -329,10 +329,11 @@ impl Pending {
         Ok(look(&group))
     }
 
-    /// Add a group that was loaded. False if there is something of its
-    /// transaction.
+    /// Add a group that was loaded, behind all there is: what is saved comes in
+    /// order. False if that is not its place.
     pub(super) fn add_group(&mut self, group: Group, mem: &mut Mem) -> Result<bool, NoMemory> {
-        if self.has(group.xid) {
+        let last = self.groups.as_ref().and_then(|groups| groups.last());
+        if !self.few.is_empty() || last.is_some_and(|last| last.xid >= group.xid) {
             return Ok(false);
         }
         self.make_groups(mem)?.put(group, mem)?;

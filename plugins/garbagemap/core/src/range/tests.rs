@@ -148,3 +148,16 @@ proptest! {
         }
     }
 }
+
+/// A file with many groups in another order would take for ever to load.
+#[test]
+fn groups_are_loaded_in_order_only() {
+    let (mut range, mut mem) = (Range::default(), Mem::default());
+    let mut load = |xid| range.add_group(Group::new(xid), 4, &mut mem).unwrap();
+    assert!(load(100) && load(101) && load(200));
+    assert!(!load(200), "two of one transaction");
+    assert!(!load(150), "one that does not follow");
+    assert!(load(201));
+    let xids = range.pending.xids().unwrap();
+    assert_eq!(xids, [100, 101, 200, 201]);
+}

@@ -77,9 +77,9 @@ impl Horizon {
     /// There are `delta` more dead tuples, by the end of transaction `cause`;
     /// see [`Horizon::add`].
     #[inline]
-    pub(crate) fn changed_by(&mut self, delta: i32, cause: TransactionId) {
-        match u32::try_from(delta) {
-            Ok(n) => self.add(cause, n),
+    pub(crate) fn changed_by(&mut self, delta: i64, cause: TransactionId) {
+        match u64::try_from(delta) {
+            Ok(n) => self.add(cause, u32::try_from(n).unwrap_or(u32::MAX)),
             Err(_) => self.remove(delta.unsigned_abs()),
         }
     }
@@ -181,12 +181,12 @@ impl Horizon {
 
     /// `n` dead tuples are gone.
     #[inline]
-    fn remove(&mut self, mut n: u32) {
+    fn remove(&mut self, mut n: u64) {
         self.settle();
         while let Some(bucket) = self.buckets.get_mut(usize::from(self.oldest)) {
-            let taken = bucket.count.min(n);
+            let taken = u32::try_from(n).map_or(bucket.count, |n| n.min(bucket.count));
             bucket.count -= taken;
-            n -= taken;
+            n -= u64::from(taken);
             self.changed |= u16::from(taken > 0) << self.oldest;
             if n == 0 || self.oldest >= self.used {
                 break;
@@ -233,7 +233,7 @@ impl<S: Sink> Ledger<S> {
 
     /// The number of dead tuples of a relation changed, for no reason that is
     /// known.
-    pub(crate) fn age_garbage(&mut self, idx: u32, delta: i32) {
+    pub(crate) fn age_garbage(&mut self, idx: u32, delta: i64) {
         let youngest = self.youngest;
         if delta != 0
             && let Some(rel) = self.rels.get_mut(idx)
@@ -307,7 +307,7 @@ mod tests {
                     _ => {
                         // Some more than there are, at times.
                         let left = without(&mut horizon, n * 8);
-                        horizon.remove(n * 8);
+                        horizon.remove(u64::from(n) * 8);
                         prop_assert_eq!(&horizon.buckets, &left);
                     }
                 }
@@ -330,6 +330,22 @@ mod tests {
             .collect();
         assert_eq!(left, [(1000, 1), (9000, 7)]);
         horizon.remove(8);
+        assert_eq!((total(&mut horizon), horizon.used), (0, 0));
+    }
+
+    /// A relation can have more dead tuples than a bucket can count.
+    #[test]
+    fn more_than_can_be_counted() {
+        let mut horizon = Horizon::default();
+        horizon.changed_by(3 << 31, 1000);
+        horizon.changed_by(3 << 31, 9000);
+        let counts = horizon.buckets().map(|bucket| bucket.count);
+        assert_eq!(counts[..3], [0, u32::MAX, u32::MAX]);
+        horizon.changed_by(-(3 << 31), 0);
+        let counts = horizon.buckets().map(|bucket| bucket.count);
+        assert_eq!(counts[..3], [0, 0, u32::MAX / 2 - 1]);
+        horizon.changed_by(5, 9000);
+        horizon.changed_by(i64::MIN, 0);
         assert_eq!((total(&mut horizon), horizon.used), (0, 0));
     }
 }

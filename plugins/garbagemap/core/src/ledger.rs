@@ -194,7 +194,7 @@ impl<S: Sink> Ledger<S> {
         }
         self.stats.contradictions += u64::from(effect.contradiction);
         if delta != 0 {
-            rel.horizon.changed_by(delta, self.youngest);
+            rel.horizon.changed_by(delta.into(), self.youngest);
             rel.counted.counters.changed(self.why, delta);
             if !rel.count_waits {
                 self.show_counters_of(idx);
@@ -270,6 +270,6 @@ impl<S: Sink> Ledger<S> {
             self.sink.truncate(place, 0);
         }
         self.scans.forget(idx, &mut self.mem);
-        self.age_garbage(idx, i32::MIN);
+        self.age_garbage(idx, i64::MIN);
     }
 }

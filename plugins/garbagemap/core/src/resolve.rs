@@ -81,7 +81,7 @@ impl<S: Sink> Ledger<S> {
         };
         let changed = range.changed();
         if outcome == Outcome::Unknown {
-            self.age_garbage(idx, changed.0);
+            self.age_garbage(idx, changed.0.into());
             self.give_up_held(idx, rangeno);
             return self.show(idx, rangeno);
         }
@@ -132,7 +132,7 @@ impl<R> Relation<R> {
         let committed = outcome == Outcome::Committed;
         // What an aborted transaction inserted may go at once.
         self.horizon
-            .changed_by(delta, if committed { xid } else { 0 });
+            .changed_by(delta.into(), if committed { xid } else { 0 });
         if let Ok(n @ 1..) = u64::try_from(delta) {
             self.counted.counters.ended(n, committed, updated);
         }

@@ -149,7 +149,7 @@ impl<S: Sink> Ledger<S> {
         let Some(range) = rel.ranges.get_mut(rangeno) else {
             return;
         };
-        let delta = range.age();
+        let delta = i64::from(range.age());
         if !show(range, rangeno, rel.sink, &mut self.sink, &mut self.totals) {
             rel.unpublished = true;
             self.unpublished = true;

@@ -47,10 +47,10 @@ impl<S: Sink> Ledger<S> {
         }
         let (totals, mem) = (&mut self.totals, &mut self.mem);
         let gone = |rangeno: u32| rangeno > keep || rangeno == keep && b == 0;
-        let mut dead = 0;
+        let mut dead = 0i64;
         rel.ranges.retain(|rangeno, range| {
             if gone(rangeno) {
-                dead += i32::from(range.aged);
+                dead += i64::from(range.aged);
                 totals.subtract(range.shown);
                 crate::relation::range_dropped(range, mem);
             }

@@ -214,10 +214,10 @@ impl<S: Sink> Ledger<S> {
             };
             let mut ranges = std::mem::take(&mut rel.ranges);
             let (place, unpublished) = (rel.sink, &mut rel.unpublished);
-            let mut dead = 0;
+            let mut dead = 0i64;
             for (rangeno, range) in ranges.iter_mut() {
                 let (sink, totals) = (&mut self.sink, &mut self.totals);
-                dead += range.age();
+                dead += i64::from(range.age());
                 let shown = show(range, rangeno, place, sink, totals);
                 *unpublished |= !shown;
                 self.unpublished |= !shown;

@@ -10,6 +10,8 @@ use std::time::Duration;
 pub const MAX_PLUGINS: usize = 16;
 /// Longest plugin name in bytes, as PostgreSQL's NAMEDATALEN - 1.
 pub const MAX_NAME: usize = 63;
+/// Bytes of WAL that the server is to keep for whoever reads it later.
+const KEEP_WAL: u64 = 64 << 20;
 
 static PLUGINS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static SHARED_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(64);
@@ -97,6 +99,34 @@ pub fn init() {
     );
     // SAFETY: all settings with the prefix are defined above.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"walker".as_ptr()) };
+}
+
+/// Have `wal_keep_size` be [`KEEP_WAL`], and two segments at least, unless
+/// somebody sets it. In the postmaster.
+///
+/// Whoever stops a server stops its worker before the last records are written,
+/// and the checkpoint that comes then lets all WAL before it go: with archiving
+/// always, for it begins a new segment, else where much was written just
+/// before. Without that WAL no state could go on. So little costs no disk as a
+/// rule: `min_wal_size` keeps as many segments for use again.
+pub fn keep_some_wal() {
+    // SAFETY: read from the control file before libraries are preloaded
+    // (LocalProcessControlFile in postmaster.c).
+    let segment = unsafe { pg_sys::wal_segment_size } as u64;
+    let megabytes = KEEP_WAL.max(2 * segment) >> 20;
+    let Ok(value) = CString::new(format!("{megabytes}MB")) else {
+        return;
+    };
+    // SAFETY: SetConfigOption (utils/misc/guc.c) copies the value. A dynamic
+    // default gives way to every other source, and to a later one.
+    unsafe {
+        pg_sys::SetConfigOption(
+            c"wal_keep_size".as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_POSTMASTER,
+            pg_sys::GucSource::PGC_S_DYNAMIC_DEFAULT,
+        );
+    }
 }
 
 /// Names of the configured plugins, in order.

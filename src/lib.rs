@@ -48,6 +48,7 @@ pub extern "C-unwind" fn _PG_init() {
         // ApplyLauncherRegister).
         return;
     }
+    guc::keep_some_wal();
     shared::init();
     services::init();
     worker::register();

@@ -44,26 +44,75 @@ pub fn last_record() -> Option<RecordId> {
     })
 }
 
-/// Whether this server's WAL holds that very record; an ERROR if memory or
-/// descriptors are short, so that nobody can tell. Remembers it as the last
-/// one if so, for a state that is saved again before another record came.
+/// Begin and end of the same.
+pub fn last_span() -> Option<(Lsn, Lsn)> {
+    LAST.get().map(|(lsn, end_lsn, _)| (Lsn(lsn), Lsn(end_lsn)))
+}
+
+/// What the server's WAL says of a record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// It holds that very record.
+    Stands,
+    /// It did, for all that is known: that WAL is there no more. Not said during
+    /// recovery.
+    Gone,
+    /// It holds something else.
+    Foreign,
+}
+
+/// Whether this server's WAL holds that very record. Says that WAL was lost if
+/// it is there no more.
 pub fn check_record(id: &RecordId) -> bool {
+    let proof = prove(id);
+    if proof == Proof::Gone && worker::is_worker() {
+        worker::lost_behind(Lsn(id.end_lsn));
+    }
+    proof == Proof::Stands
+}
+
+/// What this server's WAL says of a record; an ERROR if memory or descriptors
+/// are short, so that nobody can tell. Remembers one that stands as the last
+/// one, for a state that is saved again before another record came.
+pub fn prove(id: &RecordId) -> Proof {
     // The reader asserts what every record fulfils: aligned, and not in
     // segment 0, which never exists.
     // SAFETY: set once at server start.
     let first = unsafe { pg_sys::wal_segment_size } as u64;
     if id.lsn < first || !id.lsn.is_multiple_of(8) || id.lsn >= id.end_lsn {
-        return false;
+        return Proof::Foreign;
     }
     if worker::is_worker() {
         worker::wait_for_replay(Lsn(id.end_lsn));
     }
-    let limit = current_limit();
+    let mut tries = 0;
+    loop {
+        let limit = current_limit();
+        let proof = look(id, limit);
+        if proof != Proof::Gone || !limit.in_recovery {
+            return proof;
+        }
+        // A segment that is restored or renamed is missing for a moment. Where it
+        // is not there, the state came with a base backup, as a rule, and no WAL
+        // of before: that is no loss to be told of.
+        if tries == TRIES || !worker::is_worker() {
+            return Proof::Foreign;
+        }
+        tries += 1;
+        worker::wait_a_moment();
+    }
+}
+
+/// How often a segment that is missing during recovery is looked for again.
+const TRIES: u32 = 3;
+
+/// One look at the WAL up to the limit.
+fn look(id: &RecordId, limit: Limit) -> Proof {
     if id.end_lsn > limit.lsn.0 {
-        return false;
+        return Proof::Foreign;
     }
     if timeline_of(Lsn(id.lsn), limit.tli) != id.tli {
-        return false;
+        return Proof::Foreign;
     }
     let mut reader = Reader::new(Lsn(id.lsn));
     reader.set_limit(Limit {
@@ -88,11 +137,15 @@ pub fn check_record(id: &RecordId) -> bool {
             message
         );
     }
-    let same = found.is_ok() && reader.record_id() == Some((id.lsn, id.end_lsn, id.crc));
-    if same {
-        remember(Some((id.lsn, id.end_lsn, id.crc)));
+    if let Err(NoRecord::Removed(_) | NoRecord::Missing(..)) = found {
+        return Proof::Gone;
     }
-    same
+    let record = Some((id.lsn, id.end_lsn, id.crc));
+    if found.is_ok() && reader.record_id() == record {
+        remember(record);
+        return Proof::Stands;
+    }
+    Proof::Foreign
 }
 
 /// The timeline a position belongs to, in the history of timeline `tli`.

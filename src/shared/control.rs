@@ -8,6 +8,7 @@ use core::sync::atomic::{
     AtomicI32, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed,
 };
 use pgrx::pg_sys;
+use walker_plugin::wal::Lsn;
 
 /// What the worker is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -250,6 +251,22 @@ impl Control {
                 .areas
                 .init(size_of::<Control>().next_multiple_of(128), lendable);
         }
+    }
+
+    /// WAL was lost. Whether that is news: who loses it may be several plugins,
+    /// one after the other.
+    pub fn lost(&self, from: Lsn, to: Lsn) -> bool {
+        let known = self.gap_to.load(Relaxed) == to.0;
+        let from = match known {
+            true => from.0.min(self.gap_from.load(Relaxed)),
+            false => from.0,
+        };
+        self.gap_from.store(from, Relaxed);
+        self.gap_to.store(to.0, Relaxed);
+        if !known {
+            self.gaps.fetch_add(1, Relaxed);
+        }
+        !known
     }
 
     /// The worker's state.

@@ -4,10 +4,12 @@
 //! itself remembers, in its own state file, up to where the plugin has seen
 //! all WAL. Nobody waits for the disk: see [`Remembered::durable`].
 
+use crate::reader::history::{self, Proof};
 use pgrx::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
 use std::time::Duration;
+use walker_plugin::RecordId;
 use walker_plugin::state::{SealedState, StateError, StateFile};
 use walker_plugin::wal::Lsn;
 
@@ -30,7 +32,10 @@ fn file() -> StateFile {
 impl Remembered {
     /// What was remembered last; nothing if it cannot be trusted.
     pub fn load() -> Remembered {
-        let loaded = file().load().and_then(|found| {
+        // Where WAL is missing a position is all the more of use: from there on
+        // it was lost, and that is told.
+        let believe = |last: &RecordId| history::prove(last) != Proof::Foreign;
+        let loaded = file().load_if(believe).and_then(|found| {
             let Some(found) = found else {
                 return Ok(Remembered::default());
             };

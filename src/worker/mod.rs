@@ -14,6 +14,8 @@ mod trouble;
 mod wait;
 mod watch;
 
+pub use trouble::lost_behind;
+
 use crate::plugin::current;
 use crate::reader::current_limit;
 use crate::{guc, shared};
@@ -101,6 +103,22 @@ pub fn wait_for_replay(lsn: Lsn) {
         }
         waiter.sleep(REPLAY_POLL);
     }
+    if let Some(running) = asked {
+        current::enter(running.plugin, running.callback, running.lsn);
+    }
+}
+
+/// Let some time pass while a plugin's state is looked at, which is not its
+/// doing either.
+pub fn wait_a_moment() {
+    let asked = current::running();
+    current::leave();
+    signals::serve();
+    if signals::shutdown_requested() {
+        // SAFETY: as above.
+        unsafe { pg_sys::proc_exit(1) };
+    }
+    wait::Waiter::new().sleep(trouble::RETRY);
     if let Some(running) = asked {
         current::enter(running.plugin, running.callback, running.lsn);
     }

@@ -53,9 +53,10 @@ impl Plugins {
         memory::measure(guc::max_memory().is_some());
         for (index, plugin) in &self.running {
             let status = &control.plugins[*index as usize];
+            let remembered = self.remembered.position(&plugin.name.to_string_lossy());
             let mut resume = Lsn(status.applied_lsn.load(Relaxed));
             if !resume.is_valid()
-                && let Some(lsn) = self.remembered.position(&plugin.name.to_string_lossy())
+                && let Some(lsn) = remembered
             {
                 resume = lsn;
             }
@@ -74,15 +75,18 @@ impl Plugins {
                 None => RESUME,
             };
             self.stateless[*index as usize] = start == RESUME;
+            // What is on the disk, whatever was shown before.
+            let durable = match start {
+                RESUME => remembered.map_or(0, |lsn| lsn.0),
+                lsn => lsn,
+            };
+            status.durable_lsn.store(durable, Relaxed);
             let start = match start {
                 RESUME if resume.is_valid() => resume,
                 0 | RESUME => redo_pointer(),
                 lsn => Lsn(lsn),
             };
             self.positions[*index as usize] = start.0;
-            if self.stateless[*index as usize] && start == resume {
-                status.durable_lsn.fetch_max(start.0, Relaxed);
-            }
             status.start_lsn.store(start.0, Relaxed);
             status.applied_lsn.store(start.0, Relaxed);
             status.state.store(PluginState::Running as u32, Relaxed);
@@ -161,7 +165,8 @@ impl Plugins {
             let runs = self.running.iter().any(|(i, _)| *i as usize == index);
             let position = match Lsn(status.applied_lsn.load(Relaxed)) {
                 _ if runs && !self.stateless[index] => continue,
-                _ if runs => upto,
+                // One whose position is ahead of the reader has seen more.
+                _ if runs => upto.max(Lsn(self.positions[index])),
                 lsn if lsn.is_valid() => lsn,
                 _ => match self.remembered.position(&name) {
                     Some(lsn) => lsn,
@@ -194,12 +199,14 @@ impl Plugins {
         true
     }
 
-    /// Up to where the state of every plugin is durable; `None` if one of them
-    /// has none, or there are no plugins.
+    /// From where on the plugins would need WAL again; `None` without plugins.
+    /// Without any state a plugin would begin at the redo pointer.
     pub fn durable(&self, control: &Control) -> Option<Lsn> {
-        let durable = |i: &u32| control.plugins[*i as usize].durable_lsn.load(Relaxed);
-        let least = self.running.iter().map(|(i, _)| durable(i)).min()?;
-        (least != 0).then_some(Lsn(least))
+        let durable = |i: &u32| match control.plugins[*i as usize].durable_lsn.load(Relaxed) {
+            0 => redo_pointer(),
+            lsn => Lsn(lsn),
+        };
+        self.running.iter().map(|(i, _)| durable(i)).min()
     }
 
     /// The first position of a plugin behind this one, if its WAL is not known

@@ -8,7 +8,7 @@ use super::wait::Waiter;
 use super::{failure, signals, watch};
 use crate::plugin::dispatch::{BatchEnd, BatchInput, run_batch};
 use crate::plugin::stats::BatchStats;
-use crate::reader::{Limit, Reader, current_limit, redo_pointer};
+use crate::reader::{Limit, Reader, current_limit, history, redo_pointer};
 use crate::services;
 use crate::shared::{Control, WorkerState};
 use crate::{compat, guc};
@@ -51,8 +51,11 @@ pub(super) struct Worker<'a> {
     pub(super) missed: bool,
     /// An incomplete record: do not try again before the limit is here,
     pub(super) not_before: Lsn,
-    /// or, if WAL has stopped growing, here.
+    /// or, if WAL has stopped growing or this is past, here.
     pub(super) needed: Lsn,
+    pub(super) held_until: Instant,
+    /// What the last batch took.
+    pub(super) took: Duration,
     rate: Rate,
     budget: Budget,
     first_flush: bool,
@@ -103,6 +106,8 @@ pub fn run(control: &Control) {
         missed: false,
         not_before: Lsn(0),
         needed: Lsn(0),
+        held_until: Instant::now(),
+        took: Duration::ZERO,
         rate: Rate::new(),
         budget: Budget::new(),
         first_flush: true,
@@ -140,8 +145,9 @@ impl Worker<'_> {
         }
         self.reader.set_limit(limit);
         self.waiter.saw_wal();
-        let before = self.reader.end();
+        let (before, began) = (self.reader.end(), Instant::now());
         let end = self.batch(limit);
+        self.took = began.elapsed();
         // Batch after batch would change the same words again.
         if matches!(end, BatchEnd::Full) && self.shown_lately() {
             self.no_trouble();
@@ -177,11 +183,14 @@ impl Worker<'_> {
         run_batch(&mut self.reader, &self.plugins.table, &input, self.stats)
     }
 
-    /// Nothing to read.
+    /// Nothing to read, or more of the same is waited for.
     fn idle(&mut self, limit: Limit) {
-        self.control.set_state(WorkerState::Waiting);
-        self.control.caught_up_at.store(failure::now(), Relaxed);
-        self.show_title("waiting at");
+        let held = limit.lsn > self.reader.end() && limit.lsn >= self.needed;
+        if !held {
+            self.control.set_state(WorkerState::Waiting);
+            self.control.caught_up_at.store(failure::now(), Relaxed);
+            self.show_title("waiting at");
+        }
         self.plugins.poll(self.reader.end());
         self.flush_if_due();
         if services::wants_flush() || self.plugins.remembering() {
@@ -197,7 +206,7 @@ impl Worker<'_> {
         }
         // There is what was asked for, and we would like more at a time.
         self.waiter.sleep(GROWTH);
-        if current_limit().lsn == limit.lsn {
+        if current_limit().lsn == limit.lsn || Instant::now() >= self.held_until {
             self.not_before = self.needed;
         }
     }
@@ -293,8 +302,8 @@ impl Worker<'_> {
         if past_redo || first || end.bytes_since(self.flushed) >= much {
             self.flush();
             // One for another reason, before that checkpoint was read, does not
-            // serve it.
-            if end >= redo {
+            // serve it; and behind a gap there is nothing yet to prove it by.
+            if end >= redo && history::last_span().is_some_and(|(_, last)| last == end) {
                 self.redo = redo;
             }
         } else if services::wants_flush() {
@@ -317,6 +326,7 @@ impl Worker<'_> {
     fn flush(&mut self) {
         let end = self.reader.end();
         self.first_flush = false;
+        self.slot.passed(history::last_span());
         self.to_remember = !self.plugins.remember(self.control, end);
         services::take_flush_wishes();
         self.flush_plugins(u32::MAX);
@@ -325,6 +335,7 @@ impl Worker<'_> {
 
     /// A large state is written in parts, between which WAL is read.
     fn flush_plugins(&mut self, which: u32) {
+        self.slot.passed(history::last_span());
         self.plugins.flush(self.control, self.reader.end(), which);
         self.release();
     }

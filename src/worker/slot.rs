@@ -9,10 +9,12 @@
 use crate::compat;
 use crate::guc;
 use crate::plugin::message_of;
+use crate::reader::redo_pointer;
 use crate::shared::Control;
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicU8, Ordering};
 use pgrx::prelude::*;
+use std::collections::VecDeque;
 use std::ffi::CString;
 use std::time::{Duration, Instant};
 use walker_plugin::wal::Lsn;
@@ -27,7 +29,13 @@ pub struct Slot {
     next_try: Option<Instant>,
     /// Why it could not be had, as last logged.
     complaint: String,
+    /// Records that ended where state was written, from the oldest to the
+    /// youngest: begin and end.
+    passed: VecDeque<(Lsn, Lsn)>,
 }
+
+/// So many of them are remembered.
+const PASSED: usize = 64;
 
 impl Slot {
     /// Take the configured slot, making it if it does not exist.
@@ -37,6 +45,7 @@ impl Slot {
             held: false,
             next_try: None,
             complaint: String::new(),
+            passed: VecDeque::new(),
         };
         // What the last process held, it no longer does.
         control.set_text(&control.slot, "");
@@ -73,10 +82,26 @@ impl Slot {
         }
     }
 
-    /// All plugins' state is durable up to here: older WAL may go.
+    /// State is written that ends with this record (begin and end).
+    pub fn passed(&mut self, record: Option<(Lsn, Lsn)>) {
+        if let Some((begin, end)) = record
+            && self.passed.len() < PASSED
+            && self.passed.back().is_none_or(|(_, last)| *last < end)
+        {
+            self.passed.push_back((begin, end));
+        }
+    }
+
+    /// All plugins' state is durable up to here: older WAL may go, but for the
+    /// last record, by which the state is proven. It can begin in the segment
+    /// before, as one that ends a segment does.
     pub fn advance(&mut self, durable: Lsn) {
+        let before = self.passed.partition_point(|(_, end)| *end <= durable);
+        let Some((begin, _)) = self.passed.drain(..before).next_back() else {
+            return;
+        };
         if self.held {
-            advance_slot(durable);
+            advance_slot(begin);
         }
     }
 
@@ -110,8 +135,10 @@ impl Slot {
     pub fn check(&mut self, control: &Control, read: Lsn, written: Lsn) {
         let most = guc::max_retained_wal();
         if self.held {
-            let retained = written.bytes_since(restart_lsn());
-            if retained > most {
+            // Up to the redo pointer the server keeps it anyway.
+            let restart_lsn = restart_lsn();
+            let retained = written.bytes_since(restart_lsn);
+            if retained > most && restart_lsn < redo_pointer() {
                 self.give_up(control, retained);
             }
         } else if self.next_try.is_some_and(|t| Instant::now() >= t)
@@ -180,7 +207,7 @@ fn take_slot(name: &str) -> Result<(), String> {
     let c_name = CString::new(name).map_err(|e| e.to_string())?;
     // SAFETY: plain functions of replication/slot.c, each raising an ERROR for
     // what it refuses; none needs a transaction.
-    guarded(|| unsafe {
+    let taken = guarded(|| unsafe {
         pg_sys::CheckSlotRequirements();
         pg_sys::ReplicationSlotValidateName(c_name.as_ptr(), PgLogLevel::ERROR as i32);
         let found = pg_sys::SearchNamedReplicationSlot(c_name.as_ptr(), true);
@@ -202,7 +229,17 @@ fn take_slot(name: &str) -> Result<(), String> {
         pg_sys::ReplicationSlotReserveWal();
         pg_sys::ReplicationSlotMarkDirty();
         pg_sys::ReplicationSlotSave();
-    })
+    });
+    if taken.is_err() {
+        // Made or taken, but not written: it is taken anew the next time.
+        // SAFETY: as above; releases what this process holds.
+        let _ = guarded(|| unsafe {
+            if !pg_sys::MyReplicationSlot.is_null() {
+                pg_sys::ReplicationSlotRelease();
+            }
+        });
+    }
+    taken
 }
 
 fn restart_lsn() -> Lsn {

@@ -3,15 +3,35 @@
 use super::failure;
 use super::run::{NEAR, Worker};
 use crate::reader::{NoRecord, Reader, redo_pointer};
+use crate::shared;
 use core::sync::atomic::Ordering::Relaxed;
 use pgrx::prelude::*;
 use std::time::{Duration, Instant};
 use walker_plugin::wal::Lsn;
 
 /// Pause before WAL that could not be read is tried again.
-const RETRY: Duration = Duration::from_millis(200);
+pub(super) const RETRY: Duration = Duration::from_millis(200);
 /// WAL that stays unreadable for so long is given up.
 const GIVE_UP: Duration = Duration::from_secs(10);
+
+/// A record of which only the beginning was there is tried again after so long
+/// at the latest, or eight times what reading took.
+const HOLD: Duration = Duration::from_millis(100);
+
+/// The state of a plugin ends here, and cannot be brought up to date: the WAL
+/// behind it was removed while no worker ran.
+pub fn lost_behind(from: Lsn) {
+    let to = redo_pointer();
+    if to > from && shared::control().is_some_and(|control| control.lost(from, to)) {
+        ereport!(
+            WARNING,
+            PgSqlErrorCode::ERRCODE_UNDEFINED_FILE,
+            format!("walker lost the WAL from {from} to {to}"),
+            "It was removed before the worker started, so that the state of a plugin cannot be \
+             brought up to date. wal_keep_size and walker.slot_name keep it."
+        );
+    }
+}
 
 impl Worker<'_> {
     /// There is no record where one was expected.
@@ -19,15 +39,17 @@ impl Worker<'_> {
         match why {
             NoRecord::Incomplete(need) => {
                 // Ask for a good deal more than the missing page, so that a
-                // huge record is not read over and over while it is written.
+                // huge record is not read over and over while it is written;
+                // but not for longer than some of what reading it took.
                 let read = need.bytes_since(self.reader.end());
                 self.not_before = Lsn(need.0 + (read / 2).min(NEAR));
                 self.needed = need;
+                self.held_until = Instant::now() + HOLD.max(8 * self.took);
             }
             NoRecord::Removed(segno) => self.lost(&format!("segment {segno} has been removed")),
             // A standby that restores a segment from the archive once more takes
-            // the one before away first.
-            NoRecord::Missing(..) if !self.missed => {
+            // the one before away first, which may still be the open one.
+            NoRecord::Missing(..) | NoRecord::Invalid(_) if !self.missed => {
                 self.missed = true;
                 self.try_again();
             }
@@ -97,15 +119,14 @@ impl Worker<'_> {
             self.waiter.sleep(RETRY);
             return;
         }
-        ereport!(
-            WARNING,
-            PgSqlErrorCode::ERRCODE_UNDEFINED_FILE,
-            format!("walker lost the WAL from {from} to {to}"),
-            format!("{message}. Reading goes on at {to}.")
-        );
-        self.control.gap_from.store(from.0, Relaxed);
-        self.control.gap_to.store(to.0, Relaxed);
-        self.control.gaps.fetch_add(1, Relaxed);
+        if self.control.lost(from, to) {
+            ereport!(
+                WARNING,
+                PgSqlErrorCode::ERRCODE_UNDEFINED_FILE,
+                format!("walker lost the WAL from {from} to {to}"),
+                format!("{message}. Reading goes on at {to}.")
+            );
+        }
         self.plugins.gap(from, to);
         self.reader = Reader::new(to);
         self.not_before = Lsn(0);

@@ -88,6 +88,10 @@ fn end_prepared(cluster: &Cluster, rng: &mut Rng) -> usize {
     kept
 }
 
+fn gaps(cluster: &Cluster) -> String {
+    cluster.safe_psql("postgres", "SELECT gaps FROM walker_status")
+}
+
 fn exact(checks: &[RelCheck]) -> BTreeSet<String> {
     let exact = checks.iter().filter(|c| c.exact);
     exact.map(|c| c.name.clone()).collect()
@@ -133,16 +137,18 @@ fn play(name: &str, conf: &str, cycles: u64, with_slot: bool) {
             after.len(),
             checks.len()
         );
+        // Where nothing keeps WAL, that of after the worker's end may go with the
+        // last checkpoint (see restart.rs), which is told then.
+        let told = gaps(&cluster) != "0";
         assert!(
-            lost.is_empty() || (!with_slot && blow.is_crash()),
+            lost.is_empty() || (!with_slot && (blow.is_crash() || told)),
             "no longer exact after {blow:?}: {lost:?}"
         );
         let limit = Duration::from_secs(env_number("WALKER_CATCH_UP", 5));
         assert!(caught_up <= limit, "caught up only after {caught_up:?}");
     }
     if with_slot {
-        let gaps = cluster.safe_psql("postgres", "SELECT gaps FROM walker_status");
-        assert_eq!(gaps, "0", "gaps in spite of the slot");
+        assert_eq!(gaps(&cluster), "0", "gaps in spite of the slot");
     }
 }
 

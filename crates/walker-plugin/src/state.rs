@@ -25,7 +25,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use walker_state::{Identity, check};
+use walker_state::{Identity, RecordId, check};
 pub use walker_state::{SHORTAGES, StateError, is_shortage};
 use walker_wal::{BLCKSZ, Lsn};
 
@@ -98,6 +98,15 @@ impl StateFile {
     /// Find the state that was saved last, and prove it. `None` if there is
     /// none.
     pub fn load(&self) -> Result<Option<SavedState>, StateError> {
+        self.load_if(|last| services().is_some_and(|s| s.check_record(last)))
+    }
+
+    /// The same for whoever decides by the last record whether the state is
+    /// to be believed.
+    pub fn load_if(
+        &self,
+        believe: impl FnOnce(&RecordId) -> bool,
+    ) -> Result<Option<SavedState>, StateError> {
         let _ = fs::remove_file(self.with_suffix(".tmp"));
         // What is no plain file must neither be followed nor waited for.
         let opened = OpenOptions::new()
@@ -115,7 +124,7 @@ impl StateFile {
         }
         let mut polite = Polite::new(file);
         let header = check(&mut polite, meta.len(), identity())?;
-        if !services().is_some_and(|s| s.check_record(&header.last)) {
+        if !believe(&header.last) {
             return Err(StateError::Foreign(
                 "its last record does not stand in this server's WAL history",
             ));

@@ -1,0 +1,156 @@
+//! A server that is stopped and started again: the worker goes on where it
+//! was, though it is stopped before the last WAL is written, and the last
+//! checkpoint lets go of all WAL before it.
+
+use walker_tests::oracle::{assert_map_exact, assert_map_exact_and_known};
+use walker_tests::poll::poll_until;
+use walker_tests::walker::plain;
+use walker_tests::{Cluster, Mode, Session};
+
+/// A server whose `wal_keep_size` nobody has set, with a map that knows all.
+fn cluster(name: &str, conf: &str) -> Cluster {
+    let cluster = Cluster::new(name);
+    cluster.init();
+    let file = cluster.data_dir().join("postgresql.conf");
+    let text = std::fs::read_to_string(&file).expect("a configuration");
+    let kept = text.lines().filter(|line| !line.contains("wal_keep_size"));
+    let kept: String = kept.flat_map(|line| [line, "\n"]).collect();
+    std::fs::write(&file, kept).expect("a configuration");
+    cluster.append_conf("shared_preload_libraries = 'walker'\nautovacuum = off");
+    cluster.append_conf("walker.plugins = 'garbagemap, walstat'");
+    cluster.append_conf(conf);
+    cluster.start();
+    cluster.create_extensions("postgres");
+    cluster.safe_psql(
+        "postgres",
+        "CREATE TABLE t (a int, b text);
+         INSERT INTO t SELECT g, 'x' FROM generate_series(1, 5000) g;
+         DELETE FROM t WHERE a % 5 = 0;
+         CREATE TABLE bulk (a int, b text);
+         SELECT garbage_base_scan();
+         CHECKPOINT",
+    );
+    assert_map_exact_and_known(&cluster, "postgres");
+    cluster
+}
+
+fn gaps(cluster: &Cluster) -> String {
+    cluster.safe_psql("postgres", "SELECT gaps FROM walker_status")
+}
+
+/// Stops and starts the server, whose map is as good as before.
+fn restart(cluster: &Cluster) {
+    let offset = cluster.log_offset();
+    cluster.stop(Mode::Fast);
+    cluster.start();
+    cluster.walker_wait();
+    let log = cluster.log_from(offset);
+    assert!(!log.contains("ignoring the state file"), "{log}");
+    assert_eq!(gaps(cluster), "0");
+    assert_map_exact_and_known(cluster, "postgres");
+}
+
+/// With archiving, each stop begins a new segment before its checkpoint.
+#[test]
+fn with_archiving() {
+    if plain() {
+        return;
+    }
+    let cluster = cluster("archiving", "archive_mode = on\narchive_command = 'true'");
+    assert_eq!(cluster.safe_psql("postgres", "SHOW wal_keep_size"), "64MB");
+    restart(&cluster);
+    cluster.safe_psql("postgres", "DELETE FROM t WHERE a % 5 = 1");
+    restart(&cluster);
+    // What somebody sets holds.
+    cluster.append_conf("wal_keep_size = '48MB'");
+    restart(&cluster);
+    assert_eq!(cluster.safe_psql("postgres", "SHOW wal_keep_size"), "48MB");
+}
+
+/// Much is written that the worker does not see any more.
+#[test]
+fn under_load() {
+    if plain() {
+        return;
+    }
+    let cluster = cluster("load", "");
+    for _ in 0..2 {
+        let mut loads: Vec<_> = (0..3)
+            .map(|_| Session::open(&cluster, "postgres"))
+            .collect();
+        let from = cluster.current_lsn();
+        for load in &mut loads {
+            load.send(
+                "INSERT INTO bulk SELECT g, repeat('x', 100) FROM generate_series(1, 10000000) g",
+            );
+        }
+        let much = format!("SELECT pg_current_wal_lsn() - '{from}' > 40000000");
+        cluster.poll_query_until("postgres", &much, "t");
+        restart(&cluster);
+        for mut load in loads {
+            assert!(load.wait().is_err(), "the server was stopped");
+        }
+    }
+}
+
+/// The last record, by which a state is proven, ends a segment: it is in the
+/// one before the state's position.
+#[test]
+fn a_slot_keeps_the_last_record() {
+    if plain() {
+        return;
+    }
+    let cluster = cluster("last", "wal_keep_size = 0\nwalker.slot_name = 'walker'");
+    for mode in [Mode::Fast, Mode::Immediate] {
+        cluster.safe_psql("postgres", "DELETE FROM t WHERE a % 5 = 2 AND a < 100");
+        // Without another record behind it, which whoever is idle long enough
+        // gets.
+        let at = "SELECT pg_current_wal_lsn() = pg_switch_wal() FROM pg_switch_wal()";
+        poll_until("an end of the WAL that ends a segment", || {
+            (cluster.safe_psql("postgres", at) == "t").then_some(())
+        });
+        cluster.walker_wait();
+        let offset = cluster.log_offset();
+        cluster.stop(mode);
+        cluster.start();
+        cluster.walker_wait();
+        let log = cluster.log_from(offset);
+        assert!(!log.contains("ignoring the state file"), "{log}");
+        assert_eq!(gaps(&cluster), "0");
+        assert_map_exact_and_known(&cluster, "postgres");
+    }
+    // It follows all the same.
+    let behind = "SELECT redo_lsn - restart_lsn < 16 * 1024 * 1024
+                  FROM pg_control_checkpoint(), pg_replication_slots";
+    poll_until("the slot to follow", || {
+        cluster.safe_psql("postgres", "SELECT pg_switch_wal(); CHECKPOINT");
+        cluster.walker_wait();
+        (cluster.safe_psql("postgres", behind) == "t").then_some(())
+    });
+}
+
+/// Where nothing keeps it, it is told.
+#[test]
+fn lost_wal_is_a_gap() {
+    if plain() {
+        return;
+    }
+    let conf = "archive_mode = on\narchive_command = 'true'\nwal_keep_size = 0";
+    let cluster = cluster("lost", conf);
+    let offset = cluster.log_offset();
+    cluster.stop(Mode::Fast);
+    cluster.start();
+    cluster.walker_wait();
+    assert_eq!(gaps(&cluster), "1");
+    let log = cluster.log_from(offset);
+    assert_eq!(
+        log.matches("WARNING:  walker lost the WAL from").count(),
+        1,
+        "{log}"
+    );
+    assert_map_exact(&cluster, "postgres");
+    let exact = "SELECT bool_and(exact) FROM garbage_map('t')";
+    assert_eq!(cluster.safe_psql("postgres", exact), "f");
+    cluster.safe_psql("postgres", "SELECT garbage_base_scan()");
+    assert_map_exact_and_known(&cluster, "postgres");
+}

@@ -61,6 +61,31 @@ fn a_cancelled_scan_leaves_nothing() {
     assert_eq!(cluster.safe_psql("postgres", exact), "t");
 }
 
+/// What is left of one scan does not end the next, in whatever order the
+/// worker comes to it.
+#[test]
+fn the_next_scan_of_a_session_is_another() {
+    let cluster = Cluster::with_walker("another", &[], "");
+    cluster.safe_psql(
+        "postgres",
+        "CREATE TABLE t AS SELECT g FROM generate_series(1, 400000) AS g",
+    );
+    forget(&cluster);
+    let mut session = walker_tests::Session::open(&cluster, "postgres");
+    session.safe("SET garbagemap.base_scan_rate = '1MB'");
+    session.safe("SET statement_timeout = '150ms'");
+    for _ in 0..20 {
+        let error = session.run("SELECT garbage_base_scan('t')");
+        let error = error.expect_err("14 MB, at 1 MB a second");
+        assert_eq!(error.sqlstate, "57014", "{error}");
+    }
+    session.safe("RESET garbagemap.base_scan_rate");
+    session.safe("RESET statement_timeout");
+    session.safe("SELECT garbage_base_scan('t')");
+    let exact = "SELECT bool_and(exact) FROM garbage_map('t')";
+    assert_eq!(cluster.safe_psql("postgres", exact), "t");
+}
+
 #[test]
 fn what_a_scan_told_outlives_a_crash() {
     // No checkpoint will ask for a state, and no WAL will go.

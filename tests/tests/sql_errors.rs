@@ -1,7 +1,8 @@
 //! Wrong input and missing privileges: which error, by SQLSTATE, for whom.
 
-use walker_tests::Cluster;
+use walker_tests::session::aligned;
 use walker_tests::walker::plain;
+use walker_tests::{Cluster, Session};
 
 /// Statement and SQLSTATE; "ok" if it must work.
 type Case = (&'static str, &'static str);
@@ -364,4 +365,46 @@ fn without_preload_and_without_plugin() {
     );
     cluster.walker_wait();
     cluster.safe_psql("postgres", "SELECT * FROM garbage_map('pg_class')");
+}
+
+/// Whoever waits for a table that is being dropped finds none.
+#[test]
+fn a_table_that_goes_while_it_is_waited_for() {
+    if plain() {
+        return;
+    }
+    let cluster = Cluster::with_walker("goes", &[], "");
+    let mut dropping = Session::open(&cluster, "postgres");
+    for call in [
+        "CALL garbage_prune('goes')",
+        "SELECT * FROM garbage_summary('goes')",
+        "SELECT garbage_base_scan('goes')",
+        "SELECT * FROM garbage_verify('goes')",
+    ] {
+        cluster.safe_psql(
+            "postgres",
+            "CREATE TABLE goes AS SELECT g AS a FROM generate_series(1, 1000) g;
+             DELETE FROM goes WHERE a % 2 = 0",
+        );
+        cluster.walker_wait();
+        dropping.safe("BEGIN");
+        dropping.safe("DROP TABLE goes");
+        let mut waiting = Session::open(&cluster, "postgres");
+        waiting.send(call);
+        waiting.wait_blocked(&cluster);
+        dropping.safe("COMMIT");
+        let error = waiting.wait().expect_err(call);
+        assert_eq!(error.sqlstate, "42P01", "{call}: {error}");
+        assert_eq!(aligned(&waiting.safe("SELECT 1")), "1");
+    }
+    // One of all tables is no reason to leave out the others.
+    cluster.safe_psql("postgres", "CREATE TABLE goes (a int)");
+    dropping.safe("BEGIN");
+    dropping.safe("DROP TABLE goes");
+    let mut waiting = Session::open(&cluster, "postgres");
+    waiting.send("SELECT garbage_base_scan()");
+    waiting.wait_blocked(&cluster);
+    dropping.safe("COMMIT");
+    waiting.wait().expect("a scan of the others");
+    assert_eq!(cluster.server_starts(), 1, "the server restarted");
 }

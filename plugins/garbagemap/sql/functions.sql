@@ -12,7 +12,7 @@ CREATE FUNCTION garbage_summary(
     OUT n_dead_tuples bigint,
     OUT n_all_visible bigint)
 RETURNS SETOF record
-LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'garbage_summary_wrapper';
 
 COMMENT ON FUNCTION garbage_summary(regclass) IS
@@ -27,7 +27,7 @@ CREATE FUNCTION gs(
     OUT n_all_visible bigint,
     OUT dead_tuple_ratio numeric)
 RETURNS SETOF record
-LANGUAGE sql VOLATILE STRICT PARALLEL SAFE
+LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
 BEGIN ATOMIC
     SELECT s.rangeno, s.freespace, s.n_tuples, s.n_dead_tuples, s.n_all_visible,
            (s.n_dead_tuples::numeric / nullif(s.n_tuples, 0)::numeric)::numeric(10,2)
@@ -49,7 +49,7 @@ CREATE FUNCTION gs_rank(
     OUT dead_tuple_ratio numeric,
     OUT percent numeric)
 RETURNS SETOF record
-LANGUAGE sql VOLATILE STRICT PARALLEL SAFE
+LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
 BEGIN ATOMIC
     SELECT row_number() OVER (ORDER BY g.n_dead_tuples DESC, g.rangeno),
            (percent_rank() OVER (ORDER BY g.n_dead_tuples DESC)
@@ -157,13 +157,9 @@ COMMENT ON FUNCTION garbage_base_scan(regclass) IS
 
 CREATE FUNCTION garbage_base_scan()
 RETURNS bigint
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
-BEGIN ATOMIC
-    SELECT coalesce(sum(garbage_base_scan(c.oid::regclass)), 0)::bigint
-    FROM pg_catalog.pg_class AS c
-    JOIN pg_catalog.pg_am AS a ON a.oid = c.relam
-    WHERE c.relkind IN ('r', 'm', 't') AND c.relpersistence = 'p' AND a.amname = 'heap';
-END;
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'garbage_base_scan_all_wrapper';
 
 COMMENT ON FUNCTION garbage_base_scan() IS
     'learn the blocks of all tables of this database that the live map does not know';
@@ -223,7 +219,7 @@ CREATE FUNCTION garbage_prune_progress_rows(
     OUT tuples_removed bigint,
     OUT bytes_freed bigint)
 RETURNS SETOF record
-LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'garbage_prune_progress_rows_wrapper';
 
 COMMENT ON FUNCTION garbage_prune_progress_rows() IS

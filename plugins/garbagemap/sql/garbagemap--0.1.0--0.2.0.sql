@@ -18,6 +18,17 @@ AS 'MODULE_PATHNAME', 'garbage_prune_wrapper';
 COMMENT ON PROCEDURE garbage_prune IS
     'free the space of dead tuples in the ranges that the live map names, most first';
 
+-- What a temporary table holds only its own process sees.
+ALTER FUNCTION garbage_summary(regclass) PARALLEL RESTRICTED;
+ALTER FUNCTION gs(regclass) PARALLEL RESTRICTED;
+ALTER FUNCTION gs_rank(regclass) PARALLEL RESTRICTED;
+
+CREATE OR REPLACE FUNCTION garbage_base_scan()
+RETURNS bigint
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'garbage_base_scan_all_wrapper';
+
 CREATE FUNCTION garbage_prune_progress_rows(
     OUT pid int,
     OUT datid oid,
@@ -29,7 +40,7 @@ CREATE FUNCTION garbage_prune_progress_rows(
     OUT tuples_removed bigint,
     OUT bytes_freed bigint)
 RETURNS SETOF record
-LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'garbage_prune_progress_rows_wrapper';
 
 COMMENT ON FUNCTION garbage_prune_progress_rows() IS

@@ -5,6 +5,24 @@ use walker_wal::RelFileLocator;
 
 /// The relation's physical address: `rd_node` in 15, `rd_locator` since.
 ///
+/// Whether the relation's file was made by a transaction that has not ended:
+/// our own, or it could not be opened. With `wal_level = minimal` its changes
+/// are not logged then (RelationNeedsWAL in utils/rel.h).
+///
+/// # Safety
+/// `rel` must be an open relation.
+pub unsafe fn is_file_new(rel: pg_sys::Relation) -> bool {
+    // SAFETY: the caller's promise.
+    let (created, file) = unsafe {
+        #[cfg(feature = "pg15")]
+        let file = (*rel).rd_firstRelfilenodeSubid;
+        #[cfg(not(feature = "pg15"))]
+        let file = (*rel).rd_firstRelfilelocatorSubid;
+        ((*rel).rd_createSubid, file)
+    };
+    created != 0 || file != 0
+}
+
 /// # Safety
 /// `rel` must be an open relation.
 pub unsafe fn locator_of(rel: pg_sys::Relation) -> RelFileLocator {

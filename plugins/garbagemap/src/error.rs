@@ -22,6 +22,8 @@ pub enum Error {
     Temporary { name: String },
     #[error("unlogged table \"{name}\" is not WAL-logged")]
     Unlogged { name: String },
+    #[error("table \"{name}\" is not WAL-logged before its transaction ends")]
+    NotLoggedYet { name: String },
     #[error("cannot access temporary tables of other sessions")]
     OtherTemporary,
     #[error("walker must be loaded via \"shared_preload_libraries\"")]
@@ -41,6 +43,8 @@ pub enum Error {
     NoMemory,
     #[error("the walker restarted during the base scan")]
     ScanLost,
+    #[error("the live map forgot the table during the base scan")]
+    ScanForgotten,
     #[error("the walker does not answer")]
     NoAnswer,
     #[error("range number out of range")]
@@ -62,6 +66,8 @@ pub enum Error {
     Drawing(#[from] garbagemap_picture::DrawError),
     #[error("could not read what the report is about: {0}")]
     Report(#[from] pgrx::spi::Error),
+    #[error("could not list the tables of this database: {0}")]
+    Tables(pgrx::spi::Error),
 }
 
 impl Error {
@@ -73,19 +79,22 @@ impl Error {
             Error::NotHeap { .. }
             | Error::Temporary { .. }
             | Error::Unlogged { .. }
+            | Error::NotLoggedYet { .. }
             | Error::OtherTemporary
             | Error::Catalog { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
             Error::NotPreloaded | Error::NoMap => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Error::TooManyScans => ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
             Error::NoMemory => ERRCODE_OUT_OF_MEMORY,
-            Error::ScanLost | Error::NoAnswer => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Error::ScanLost | Error::ScanForgotten | Error::NoAnswer => {
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+            }
             Error::Denied { .. } => ERRCODE_INSUFFICIENT_PRIVILEGE,
             Error::NotMaintainer { .. } => ERRCODE_INSUFFICIENT_PRIVILEGE,
             Error::RangeBlocks { .. } | Error::Negative { .. } | Error::PictureSize { .. } => {
                 ERRCODE_INVALID_PARAMETER_VALUE
             }
             Error::TooManyRanges => ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
-            Error::Drawing(_) | Error::Report(_) => ERRCODE_INTERNAL_ERROR,
+            Error::Drawing(_) | Error::Report(_) | Error::Tables(_) => ERRCODE_INTERNAL_ERROR,
         }
     }
 
@@ -118,6 +127,9 @@ impl Error {
             Error::Temporary { .. } | Error::Unlogged { .. } => {
                 "Use garbage_summary, which reads the table itself.".into()
             }
+            Error::NotLoggedYet { .. } => "With wal_level = minimal this is so where the table \
+                                           was made or truncated in the same transaction."
+                .into(),
             Error::NotPreloaded => "Add walker to shared_preload_libraries, and garbagemap to \
                                     walker.plugins, and restart the server."
                 .into(),
@@ -130,6 +142,9 @@ impl Error {
             Error::NoMemory => "Increase garbagemap.max_memory.".into(),
             Error::ScanLost => "Call the function again; what was learned may have to be \
                                 learned anew."
+                .into(),
+            Error::ScanForgotten => "If degraded_relations of garbage_status went up, increase \
+                                     garbagemap.max_memory; else call the function again."
                 .into(),
             Error::NoAnswer => "The view walker_status shows what it is doing.".into(),
             Error::Catalog { .. } => "VACUUM it.".into(),

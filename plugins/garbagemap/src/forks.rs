@@ -54,6 +54,8 @@ impl<'t> ForkPages<'t> {
     fn page(&mut self, blkno: u64) -> Option<&[u8; PAGE]> {
         let blkno = u32::try_from(blkno).ok().filter(|b| *b < self.blocks)?;
         if self.at != Some(blkno) {
+            // A map of many pages that are not in memory takes its time.
+            pgrx::check_for_interrupts!();
             let buffer = Buffer::read_map_page(self.table, self.fork, blkno);
             buffer.copy_to(&mut self.page);
             self.at = Some(blkno);

@@ -18,7 +18,7 @@ pub const MAILBOX_NAME: &CStr = c"garbagemap.mailbox";
 
 /// Slots in the mailbox.
 pub const SLOTS: usize = 32;
-const HEADER_WORDS: usize = 10;
+const HEADER_WORDS: usize = 11;
 const SLOT_WORDS: usize = HEADER_WORDS + 2 * MAX_OFFSET as usize;
 /// Size of the mailbox in bytes.
 pub const MAILBOX_BYTES: usize = SLOTS * SLOT_WORDS * 8;
@@ -64,6 +64,8 @@ pub enum Answer {
     Undecided = 3,
     /// The worker knows of no such scan, or has no memory for it.
     NoScan = 4,
+    /// The worker knows of the scan, but the map does not any more.
+    Forgotten = 5,
 }
 
 const WORD_STATE: usize = 0;
@@ -77,6 +79,18 @@ const WORD_ANSWER: usize = 6;
 const WORD_WHO: usize = 7;
 const WORD_TOTAL: usize = 8;
 const WORD_DONE: usize = 9;
+/// The scan's number.
+const WORD_SCAN: usize = 10;
+
+/// Which scan: a process can leave one behind, of the same relation as its
+/// next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ScanId {
+    /// The process,
+    pub pid: i32,
+    /// and a number that it does not use again.
+    pub number: u64,
+}
 
 /// The mailbox, as any process sees it.
 #[derive(Clone, Copy)]
@@ -158,13 +172,14 @@ impl Slot {
     }
 
     /// Backend: hand the slot to the worker.
-    pub fn post(self, pid: i32, kind: Kind, locator: RelFileLocator, blkno: u32, lsn: Lsn) {
+    pub fn post(self, id: ScanId, kind: Kind, locator: RelFileLocator, blkno: u32, lsn: Lsn) {
         let w = self.0;
+        w[WORD_SCAN].store(id.number, Relaxed);
         w[WORD_KIND].store(kind as u64, Relaxed);
         w[WORD_SPC_DB].store(two(locator.spc_oid, locator.db_oid), Relaxed);
         w[WORD_REL_BLOCK].store(two(locator.rel_number, blkno), Relaxed);
         w[WORD_LSN].store(lsn.0, Relaxed);
-        w[WORD_STATE].store(pack(State::Posted, pid), Release);
+        w[WORD_STATE].store(pack(State::Posted, id.pid), Release);
     }
 
     /// Backend: write the items of a page, before it is posted.
@@ -179,6 +194,14 @@ impl Slot {
         }
         let n = items.len().min(usize::from(MAX_OFFSET));
         self.0[WORD_ITEMS].store(n as u64, Relaxed);
+    }
+
+    /// The scan of this process that used the slot last.
+    pub fn scan(self, pid: i32) -> ScanId {
+        ScanId {
+            pid,
+            number: self.0[WORD_SCAN].load(Relaxed),
+        }
     }
 
     /// The relation whose scan used the slot last.
@@ -232,8 +255,10 @@ impl Slot {
     }
 
     /// Backend: end a scan early.
-    pub fn abandon(self, pid: i32) {
-        self.0[WORD_STATE].store(pack(State::Abandoned, pid), Release);
+    pub fn abandon(self, id: ScanId) {
+        // Nothing may have been posted in it.
+        self.0[WORD_SCAN].store(id.number, Relaxed);
+        self.0[WORD_STATE].store(pack(State::Abandoned, id.pid), Release);
     }
 
     /// Backend: the answer, once the worker has given it.
@@ -245,6 +270,7 @@ impl Slot {
             1 => Answer::Done,
             2 => Answer::Stale,
             3 => Answer::Undecided,
+            5 => Answer::Forgotten,
             _ => Answer::NoScan,
         })
     }

@@ -173,7 +173,8 @@ pub struct OpenTable {
 
 impl OpenTable {
     fn new(rel: pg_sys::Relation) -> Option<OpenTable> {
-        (!rel.is_null()).then_some(OpenTable { rel })
+        // Not `then_some`: it would make one of NULL, and drop it.
+        (!rel.is_null()).then(|| OpenTable { rel })
     }
 
     /// The open relation.
@@ -185,6 +186,16 @@ impl OpenTable {
     pub fn locator(&self) -> RelFileLocator {
         // SAFETY: the relation is open.
         unsafe { compat::locator_of(self.rel) }
+    }
+
+    /// Whether its changes are in the WAL only when its transaction commits, as
+    /// they are then.
+    pub fn is_not_logged_yet(&self) -> bool {
+        // SAFETY: a setting; the relation is open.
+        unsafe {
+            pg_sys::wal_level < pg_sys::WalLevel::WAL_LEVEL_REPLICA as i32
+                && compat::is_file_new(self.rel)
+        }
     }
 
     /// Blocks in one of its forks, 0 if it has no such fork.

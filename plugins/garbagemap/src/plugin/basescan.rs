@@ -1,7 +1,7 @@
 //! The worker's side of base scans: take pages out of the mailbox.
 
 use super::oracle::ServerOracle;
-use crate::mailbox::{Answer, Kind, Mailbox, Slot, State};
+use crate::mailbox::{Answer, Kind, Mailbox, ScanId, Slot, State};
 use garbagemap_core::map::MapWriter;
 use garbagemap_core::{BaseItem, BaseOutcome, Ledger, Unsaved};
 use pgrx::prelude::*;
@@ -16,7 +16,7 @@ const BETWEEN: Duration = Duration::from_secs(1);
 /// The open scans and the mailbox they use.
 pub struct BaseScans {
     mailbox: Option<Mailbox>,
-    open: Vec<(i32, RelFileLocator)>,
+    open: Vec<(ScanId, RelFileLocator)>,
     items: Vec<BaseItem>,
     swept: Instant,
     unsaved: Unsaved,
@@ -69,8 +69,7 @@ impl BaseScans {
                 self.serve_slot(ledger, slot, pid, applied);
             }
             if let (State::Abandoned, pid) = slot.state() {
-                let locator = slot.locator();
-                if self.close(pid, locator) {
+                if let Some(locator) = self.close(slot.scan(pid)) {
                     ledger.end_base_scan(locator, None, applied);
                 }
                 slot.free();
@@ -93,15 +92,16 @@ impl BaseScans {
             slot.answer(pid, Answer::NoScan);
             return;
         };
+        let id = slot.scan(pid);
         let answer = match kind {
             Kind::Begin => match ledger.begin_base_scan(locator) {
                 true => {
-                    self.open.push((pid, locator));
+                    self.open.push((id, locator));
                     Answer::Done
                 }
                 false => Answer::NoScan,
             },
-            Kind::Page if self.is_open(pid, locator) => {
+            Kind::Page if self.open.contains(&(id, locator)) => {
                 slot.items(&mut self.items);
                 let items = &self.items;
                 match ledger.base_block(locator, blkno, lsn, items, applied, &mut ServerOracle) {
@@ -112,29 +112,26 @@ impl BaseScans {
                     }
                     BaseOutcome::Stale => Answer::Stale,
                     BaseOutcome::Undecided => Answer::Undecided,
-                    BaseOutcome::NoScan => Answer::NoScan,
+                    BaseOutcome::NoScan => Answer::Forgotten,
                 }
             }
             Kind::Page => Answer::NoScan,
-            Kind::End => match self.close(pid, locator) {
-                true => {
+            Kind::End => match self.close(id) {
+                Some(locator) => {
                     ledger.end_base_scan(locator, Some((blkno, lsn)), applied);
                     Answer::Done
                 }
-                false => Answer::NoScan,
+                None => Answer::NoScan,
             },
         };
         slot.answer(pid, answer);
         set_latch_of(pid);
     }
 
-    fn is_open(&self, pid: i32, locator: RelFileLocator) -> bool {
-        self.open.contains(&(pid, locator))
-    }
-
-    fn close(&mut self, pid: i32, locator: RelFileLocator) -> bool {
-        let found = self.open.iter().position(|scan| *scan == (pid, locator));
-        found.map(|i| self.open.swap_remove(i)).is_some()
+    /// Forget a scan; of which relation it was, if there was one.
+    fn close(&mut self, id: ScanId) -> Option<RelFileLocator> {
+        let found = self.open.iter().position(|(open, _)| *open == id);
+        found.map(|i| self.open.swap_remove(i).1)
     }
 
     /// Free what belongs to processes that are gone.
@@ -145,8 +142,8 @@ impl BaseScans {
                 slot.free();
             }
         }
-        self.open.retain(|(pid, locator)| {
-            let alive = is_alive(*pid);
+        self.open.retain(|(id, locator)| {
+            let alive = is_alive(id.pid);
             if !alive {
                 ledger.end_base_scan(*locator, None, applied);
             }

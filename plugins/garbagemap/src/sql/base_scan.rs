@@ -5,11 +5,11 @@
 //! page's LSN; the worker knows what has been applied and what not.
 
 use crate::error::{Error, or_raise};
-use crate::mailbox::{Answer, Kind, MAILBOX_NAME, Mailbox, Slot};
+use crate::mailbox::{Answer, Kind, MAILBOX_NAME, Mailbox, ScanId, Slot};
 use crate::relation::{OpenTable, Table};
 use crate::rows::{Rows, bigint};
 use crate::scan::TableScan;
-use crate::{area, guc, privilege};
+use crate::{area, guc, privilege, text};
 use garbagemap_core::BaseItem;
 use garbagemap_core::map::{MapReader, RangeState};
 use pgrx::prelude::*;
@@ -30,6 +30,54 @@ fn garbage_base_scan(rel: pg_sys::Oid) -> i64 {
     let mut read = 0;
     or_raise(scan(rel).map(|n| read = n));
     read
+}
+
+/// Of all tables. Declared with `SET search_path = pg_catalog, pg_temp`.
+#[pg_extern(sql = false)]
+fn garbage_base_scan_all() -> i64 {
+    or_raise(scan_all())
+}
+
+/// Table by table: what becomes of one is no reason to leave the others out. A
+/// server that does not answer is.
+fn scan_all() -> Result<i64, Error> {
+    privilege::require_superuser("garbage_base_scan")?;
+    let mut read = 0;
+    for rel in all_tables()? {
+        match scan(rel) {
+            Ok(pages) => read += pages,
+            // Dropped meanwhile.
+            Err(Error::NoSuchRelation(_)) => {}
+            Err(
+                error @ (Error::NoMemory
+                | Error::ScanLost
+                | Error::ScanForgotten
+                | Error::NotATable { .. }
+                | Error::NotHeap { .. }
+                | Error::Unlogged { .. }
+                | Error::NotLoggedYet { .. }),
+            ) => pgrx::warning!(
+                "base scan of table {} failed: {error}",
+                text::qualified_name(rel)
+            ),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(read)
+}
+
+fn all_tables() -> Result<Vec<pg_sys::Oid>, Error> {
+    let query = "SELECT oid FROM pg_class
+                 WHERE relkind IN ('r', 'm', 't') AND relpersistence = 'p'
+                   AND relam = (SELECT oid FROM pg_am WHERE amname = 'heap')";
+    Spi::connect(|client| {
+        let mut tables = Vec::new();
+        for row in client.select(query, None, &[])? {
+            tables.extend(row.get::<pg_sys::Oid>(1)?);
+        }
+        Ok(tables)
+    })
+    .map_err(Error::Tables)
 }
 
 #[pg_extern(sql = false)]
@@ -68,6 +116,10 @@ fn scan(rel: pg_sys::Oid) -> Result<i64, Error> {
     // The lock is held for a range of pages at a time, so that whoever wants
     // to change the table gets in between.
     let open = table.open()?;
+    if open.is_not_logged_yet() {
+        let name = table.name.clone();
+        return Err(Error::NotLoggedYet { name });
+    }
     let locator = open.locator();
     let blocks = open.blocks(pg_sys::ForkNumber::MAIN_FORKNUM);
     drop(open);
@@ -92,7 +144,7 @@ struct BaseScan {
     blocks: u32,
     services: Services,
     slots: Vec<Slot>,
-    pid: i32,
+    id: ScanId,
     waiting: Vec<Waiting>,
     begun: bool,
     started: Instant,
@@ -107,15 +159,17 @@ impl BaseScan {
         services: Services,
         mailbox: Mailbox,
     ) -> Result<Self, Error> {
-        // SAFETY: set when the process started.
-        let pid = unsafe { pg_sys::MyProcPid };
+        // SAFETY: set when the process started; reads the clock. To begin a scan
+        // takes longer than a microsecond.
+        let (pid, now) = unsafe { (pg_sys::MyProcPid, pg_sys::GetCurrentTimestamp()) };
+        let number = now as u64;
         let mut scan = BaseScan {
             table,
             locator,
             blocks,
             services,
             slots: Vec::with_capacity(PIPELINE),
-            pid,
+            id: ScanId { pid, number },
             waiting: Vec::new(),
             begun: false,
             started: Instant::now(),
@@ -212,7 +266,7 @@ impl BaseScan {
         let lsn = pages.headers(blkno, &mut self.items);
         if let Some(slot) = self.slots.get(slot) {
             slot.set_items(&self.items);
-            slot.post(self.pid, Kind::Page, self.locator, blkno, lsn);
+            slot.post(self.id, Kind::Page, self.locator, blkno, lsn);
         }
         self.services.wake();
     }
@@ -224,19 +278,23 @@ impl BaseScan {
             let mut again = Vec::new();
             let mut answered = false;
             let slots = &self.slots;
-            let mut lost = false;
+            let (mut lost, mut forgotten) = (false, false);
             self.waiting
                 .retain(|w| match slots.get(w.slot).and_then(|s| s.answered()) {
                     None => true,
                     Some(answer) => {
                         answered = true;
                         lost |= answer == Answer::NoScan;
+                        forgotten |= answer == Answer::Forgotten;
                         if answer == Answer::Stale && w.tries < TRIES {
                             again.push((w.slot, w.blkno, w.tries));
                         }
                         false
                     }
                 });
+            if forgotten {
+                return Err(Error::ScanForgotten);
+            }
             if lost {
                 return Err(Error::ScanLost);
             }
@@ -260,7 +318,7 @@ impl BaseScan {
         let Some(slot) = self.slots.first().copied() else {
             return Err(Error::TooManyScans);
         };
-        slot.post(self.pid, kind, self.locator, blkno, lsn);
+        slot.post(self.id, kind, self.locator, blkno, lsn);
         self.services.wake();
         let asked = Instant::now();
         loop {
@@ -325,7 +383,7 @@ impl Drop for BaseScan {
             // A scan that ends early leaves its slots, and itself, to the
             // worker.
             if self.begun {
-                slot.abandon(self.pid)
+                slot.abandon(self.id)
             } else {
                 slot.free()
             }

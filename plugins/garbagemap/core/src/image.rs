@@ -223,7 +223,13 @@ impl<S: Sink> Ledger<S> {
     ) -> Result<(), WalError> {
         let mut state = std::mem::take(&mut self.scratch);
         let items = (page.items(), Items::pass_live);
-        let decoded = self.decode_block(&mut state, at, writer, items, oracle);
+        let decoded = self.decode_block(
+            &mut state,
+            at,
+            (writer, expect != Expect::Nothing),
+            items,
+            oracle,
+        );
         let result = match decoded {
             Ok(()) => {
                 self.audit(&state, at, expect);
@@ -244,11 +250,14 @@ impl<S: Sink> Ledger<S> {
     }
 
     /// Decode with all that this ledger knows; the items as for [`decode`].
+    /// `replaced`: the page is what the block has become since. One that comes
+    /// from elsewhere, as copied tables have, is not told about by what the
+    /// block was.
     pub(crate) fn decode_block<I, T>(
         &mut self,
         state: &mut BlockState,
         at: At,
-        writer: TransactionId,
+        (writer, replaced): (TransactionId, bool),
         (items, pass_live): (I, impl Fn(&mut I) -> u16),
         oracle: &mut dyn Oracle,
     ) -> Result<(), Undecided>
@@ -266,7 +275,7 @@ impl<S: Sink> Ledger<S> {
             recent: &self.recent,
             multixacts: &self.multixacts,
             oracle,
-            prior: range.filter(|r| r.is_known(b)).map(|r| (r, b)),
+            prior: range.filter(|r| replaced && r.is_known(b)).map(|r| (r, b)),
             last: None,
         };
         decode(state, items, pass_live, &mut facts)

@@ -192,7 +192,10 @@ impl<S: Sink> Ledger<S> {
         rangenos.extend(source.ranges.iter().map(|(rangeno, _)| rangeno));
         for rangeno in rangenos {
             let source = self.rels.get(from).and_then(|rel| rel.ranges.get(rangeno));
-            let copy = source.ok_or(NoMemory)?.try_clone(&mut self.mem)?;
+            let mut copy = source.ok_or(NoMemory)?.try_clone(&mut self.mem)?;
+            // What a base scan holds back came after the copy, or is not known to
+            // be in it; nobody will say of the copy when it is true.
+            copy.forget_unknown(self.geo.range_blocks(), &mut self.mem);
             let target = self.rels.get_mut(to).ok_or(NoMemory)?;
             target.last_touch = end_lsn.0;
             target.add_range(rangeno, copy, &mut self.mem)?;

@@ -127,11 +127,7 @@ impl Plugin for GarbageMap {
         }
         match start {
             Some(lsn) => saved.loaded(lsn),
-            None => {
-                // SAFETY: a setting, read on the main thread.
-                let level = unsafe { pg_sys::wal_level };
-                ledger.set_wal_minimal(level == pg_sys::WalLevel::WAL_LEVEL_MINIMAL as i32);
-            }
+            None => ledger.set_wal_minimal(wal_is_minimal()),
         }
         Ok(GarbageMap {
             services,
@@ -226,6 +222,9 @@ impl Plugin for GarbageMap {
 
     fn gap(&mut self, _from: Lsn, _to: Lsn) -> Result<(), PluginError> {
         self.ledger.mark_all_unknown();
+        // A change of it may be what was lost. Reading goes on at a redo pointer,
+        // and who started the server with another level made a checkpoint first.
+        self.ledger.set_wal_minimal(wal_is_minimal());
         Ok(())
     }
 }
@@ -260,6 +259,13 @@ impl GarbageMap {
         let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
         self.services.warn(NAME, &message);
     }
+}
+
+/// Whether the server writes WAL with `wal_level = minimal`.
+fn wal_is_minimal() -> bool {
+    // SAFETY: a setting, read on the main thread.
+    let level = unsafe { pg_sys::wal_level };
+    level == pg_sys::WalLevel::WAL_LEVEL_MINIMAL as i32
 }
 
 /// Whether not much WAL lies behind this position.

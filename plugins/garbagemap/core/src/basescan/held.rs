@@ -108,16 +108,16 @@ impl<S: Sink> Ledger<S> {
         self.show(idx, rangeno);
     }
 
-    /// At `lsn` the relation had `blocks` blocks. Those behind that are not
-    /// known do not exist, unless a record has named them since and could not
-    /// be made use of.
+    /// The relation had `blocks` blocks when the scan began. Those behind that are
+    /// not known do not exist, unless a record has named them since, which was
+    /// before `lsn` or not, and could not be made use of.
     fn know_from(&mut self, idx: u32, blocks: BlockNumber, lsn: u64) {
         let geo = self.geo;
         let more = self.know_from_here(idx, blocks);
         let (Some(scan), Some(rel)) = (self.scans.by_rel.get(&idx), self.rels.get_mut(idx)) else {
             return;
         };
-        let named = |blkno: BlockNumber| scan.touched.get(&blkno).is_some_and(|&t| t > lsn);
+        let named = |blkno: BlockNumber| scan.touched.contains_key(&blkno);
         let mut changed = Vec::new();
         for (rangeno, range) in rel.ranges.iter_mut() {
             let unknown = (0..geo.range_blocks())
@@ -135,9 +135,9 @@ impl<S: Sink> Ledger<S> {
         }
         let locator = rel.locator;
         let mut unusable = Vec::new();
-        for (&blkno, &last) in &scan.touched {
+        for &blkno in scan.touched.keys() {
             let (rangeno, _) = geo.split(blkno);
-            if blkno >= blocks && last > lsn && rel.ranges.get(rangeno).is_none() {
+            if blkno >= blocks && rel.ranges.get(rangeno).is_none() {
                 let _ = try_push(&mut unusable, blkno);
             }
         }
@@ -174,7 +174,7 @@ impl<S: Sink> Ledger<S> {
         let Some(scan) = self.scans.by_rel.get_mut(&idx) else {
             return true;
         };
-        if at.sets_page_lsn && scan.open > 0 {
+        if at.sets_page_lsn && (scan.open > 0 || scan.end.is_some()) {
             match try_insert(&mut scan.touched, at.blkno, at.end_lsn.0) {
                 Ok(None) => self.mem.grew(ENTRY_BYTES),
                 Ok(Some(_)) => {}

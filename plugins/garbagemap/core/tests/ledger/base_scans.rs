@@ -2,12 +2,13 @@
 
 use garbagemap_core::{BaseItem, BaseOutcome, BlockView, Ledger, XidStatus};
 use walker_wal::heap::*;
-use walker_wal::raw::RecordBuilder;
-use walker_wal::{Lsn, RmgrId};
+use walker_wal::raw::{ImageSpec, RecordBuilder};
+use walker_wal::{Lsn, RelFileLocator, RmgrId};
 
 use crate::limits::{apply, create, delete, end, fill, rel};
+use crate::sim::page::Page;
 use crate::sim::sink::TestSink;
-use crate::told::{Told, dead, feed, ledger, spec, words};
+use crate::told::{Told, dead, feed, ledger, main_only, spec, tuple, words};
 
 fn live(n: u16) -> Vec<BaseItem> {
     let infomask = HEAP_XMIN_FROZEN | HEAP_XMAX_INVALID;
@@ -148,4 +149,61 @@ fn what_a_scan_cannot_know_is_shown_at_once() {
         (Some(5), 8)
     );
     assert_eq!(shown.ranges_before, 1);
+}
+
+fn all_deleted_by(xid: u32) -> Vec<BaseItem> {
+    let item = |offnum| BaseItem {
+        offnum,
+        lp_flags: 1,
+        xmin: 700,
+        xmax: xid,
+        infomask: HEAP_XMIN_FROZEN | if xid == 0 { HEAP_XMAX_INVALID } else { 0 },
+    };
+    (1..=7).map(item).collect()
+}
+
+/// CREATE DATABASE with STRATEGY file_copy, then a base scan of the template,
+/// both while the worker is behind.
+#[test]
+fn a_copied_database_has_nothing_that_is_held_back() {
+    let mut l = ledger();
+    let told = &mut Told::of(&[(800, XidStatus::Committed)]);
+    assert!(l.begin_base_scan(rel(1)));
+    for b in 0..5 {
+        let outcome = l.base_block(rel(1), b, Lsn(5), &all_deleted_by(0), Lsn(10), told);
+        assert_eq!(outcome, BaseOutcome::Applied);
+    }
+    // Rows that came and went after the database was copied.
+    let outcome = l.base_block(rel(1), 5, Lsn(200), &all_deleted_by(800), Lsn(10), told);
+    assert_eq!(outcome, BaseOutcome::Ahead);
+    let copy = words(&[6, 1663, 5, 1663]);
+    apply(&mut l, &main_only(RmgrId::DBASE, 0x00, copy, 100));
+    let copied = RelFileLocator {
+        db_oid: 6,
+        ..rel(1)
+    };
+    let shown = l.sink().get(copied).unwrap().ranges[&0];
+    assert_eq!((shown.first_unknown, shown.dead), (5, 0));
+}
+
+/// A scan measures the table where it begins, and says the position where it
+/// ends. A block that came in between, and became unknown again, is not empty.
+#[test]
+fn a_block_that_came_during_a_scan() {
+    let mut l = ledger();
+    let none = &mut Told::default();
+    assert!(l.begin_base_scan(rel(1))); // of 0 blocks
+    apply(&mut l, &fill(rel(1), 0, 9, 20));
+    // An image nobody can decide about.
+    let page = Page {
+        lsn: 1,
+        lps: vec![tuple(700, 0, 0)],
+    };
+    let image = ImageSpec::of_page(&page.bytes());
+    let hint = RecordBuilder::new(RmgrId::XLOG, 0xA0).block(spec(1, 0).image(image));
+    feed(&mut l, hint, 40, none);
+    assert_eq!(l.block(rel(1), 0), None);
+    l.end_base_scan(rel(1), Some((0, Lsn(60))), Lsn(40));
+    l.advance(Lsn(60));
+    assert_eq!(l.block(rel(1), 0), None);
 }

@@ -17,8 +17,8 @@ const RELS: [RelFileLocator; 2] = [
     },
     RelFileLocator {
         spc_oid: 1663,
-        db_oid: 5,
-        rel_number: 16390,
+        db_oid: 6,
+        rel_number: 16384,
     },
 ];
 
@@ -239,6 +239,16 @@ impl World {
                 }
                 self.apply(n);
             }
+            129 => {
+                server.copy_pages(RELS[0], RELS[1]);
+                self.forget_reading(1);
+            }
+            130 => {
+                // So soon nobody uses a number again that was in use.
+                self.drain();
+                self.server.clone_database(RELS[0], RELS[1]);
+                self.forget_reading(1);
+            }
             _ => {
                 self.drain();
                 if self.strict {
@@ -246,6 +256,12 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Who scanned the relation finds another.
+    fn forget_reading(&mut self, i: usize) {
+        self.read.retain(|page| page.rel != RELS[i]);
+        self.scanning[i] = false;
     }
 
     /// The ledger that a saved state stands for.
@@ -389,7 +405,7 @@ fn majors() -> impl Strategy<Value = Major> {
 }
 
 fn steps(n: usize) -> impl Strategy<Value = Vec<(u8, u32)>> {
-    prop::collection::vec((0..129u8, any::<u32>()), 0..n)
+    prop::collection::vec((0..135u8, any::<u32>()), 0..n)
 }
 
 /// More of them with `PROPTEST_CASES=100000`.

@@ -316,6 +316,10 @@ impl Server {
     /// Drop a relation; its number is used again.
     pub fn recreate(&mut self) {
         let rel = self.any_rel();
+        self.drop_and_create(rel);
+    }
+
+    fn drop_and_create(&mut self, rel: RelFileLocator) {
         let frame = Frame {
             xid: self.new_xid(),
             children: Vec::new(),
@@ -323,5 +327,29 @@ impl Server {
         let commit = self.random(2) == 0;
         self.finish(&frame, commit, false, &[rel]);
         self.create(rel);
+    }
+
+    /// SET TABLESPACE: all pages of a relation are logged as another's.
+    pub fn copy_pages(&mut self, from: RelFileLocator, to: RelFileLocator) {
+        let session = self.any_session();
+        let xid = self.xid(session);
+        self.drop_and_create(to);
+        let pages = self.rels[&from].clone();
+        let n = pages.len() as u32;
+        self.rels.insert(to, pages);
+        for blkno in 0..n {
+            let page = change(0, to, blkno, &[], false);
+            self.write(RmgrId::XLOG, 0xB0, xid, &[], &[page]);
+        }
+    }
+
+    /// CREATE DATABASE with STRATEGY file_copy: the database of the one is a copy
+    /// of that of the other.
+    pub fn clone_database(&mut self, from: RelFileLocator, to: RelFileLocator) {
+        let pages = self.rels[&from].clone();
+        self.rels.insert(to, pages);
+        let oids = [to.db_oid, to.spc_oid, from.db_oid, from.spc_oid];
+        let main: Vec<u8> = oids.into_iter().flat_map(u32::to_le_bytes).collect();
+        self.write(RmgrId::DBASE, 0x00, 0, &main, &[]);
     }
 }

@@ -85,7 +85,7 @@ summary() {
 # one or two. The others are tried with what depends on the major version: the
 # records and the numbers, and on the oldest what goes wrong around them.
 numbers=(walker_tests main_job in_place records records_text scenarios
-  histories base_scan crash prune counters)
+  histories base_scan crash restart copies prune counters)
 oldest=(state timelines retention end_of_wal no_contrecord
   allocation resources security
   sql_errors upgrade contract generic_wal plugins

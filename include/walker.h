@@ -219,7 +219,9 @@ typedef struct WalkerServices
 
 	/*
 	 * In the worker: whether this server's WAL holds that very record, on the
-	 * timeline that the server's history says it belongs to.
+	 * timeline that the server's history says it belongs to. Where a primary's
+	 * WAL is not there any more, this tells that it was lost: ask for the state
+	 * to begin with, in startup_cb, and set one aside that is refused.
 	 */
 	bool		(*check_record) (const WalkerRecordId *id);
 

@@ -107,8 +107,10 @@ pub fn init() {
 /// Whoever stops a server stops its worker before the last records are written,
 /// and the checkpoint that comes then lets all WAL before it go: with archiving
 /// always, for it begins a new segment, else where much was written just
-/// before. Without that WAL no state could go on. So little costs no disk as a
-/// rule: `min_wal_size` keeps as many segments for use again.
+/// before. Without that WAL no state could go on.
+///
+/// A setting that is taken out of the configuration by a reload falls back to
+/// the server's own default, until the next start.
 pub fn keep_some_wal() {
     // SAFETY: read from the control file before libraries are preloaded
     // (LocalProcessControlFile in postmaster.c).

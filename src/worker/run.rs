@@ -159,14 +159,12 @@ impl Worker<'_> {
         // told that the records were applied.
         self.show();
         self.show_state(limit);
-        match end {
-            // An interrupt may have come before anything was read.
-            BatchEnd::Full | BatchEnd::EndOfWal | BatchEnd::Interrupted => {
-                if self.reader.end() > before {
-                    self.no_trouble();
-                }
-            }
-            BatchEnd::NoRecord(why) => self.no_record(why),
+        // An interrupt may have come before anything was read.
+        if self.reader.end() > before {
+            self.no_trouble();
+        }
+        if let BatchEnd::NoRecord(why) = end {
+            self.no_record(why);
         }
         self.flush_if_due();
         self.stay_within_memory();
@@ -193,6 +191,10 @@ impl Worker<'_> {
         }
         self.plugins.poll(self.reader.end());
         self.flush_if_due();
+        if held && Instant::now() >= self.held_until {
+            self.not_before = self.needed;
+            return;
+        }
         if services::wants_flush() || self.plugins.remembering() {
             // Others may want the processor, too, and the disk its time.
             self.waiter.sleep(self.breath);
@@ -206,7 +208,7 @@ impl Worker<'_> {
         }
         // There is what was asked for, and we would like more at a time.
         self.waiter.sleep(GROWTH);
-        if current_limit().lsn == limit.lsn || Instant::now() >= self.held_until {
+        if current_limit().lsn == limit.lsn {
             self.not_before = self.needed;
         }
     }

@@ -32,6 +32,8 @@ pub struct Slot {
     /// Records that ended where state was written, from the oldest to the
     /// youngest: begin and end.
     passed: VecDeque<(Lsn, Lsn)>,
+    /// From here on the slot keeps WAL, and the record that ends here.
+    held_from: Lsn,
 }
 
 /// So many of them are remembered.
@@ -46,6 +48,7 @@ impl Slot {
             next_try: None,
             complaint: String::new(),
             passed: VecDeque::new(),
+            held_from: Lsn(0),
         };
         // What the last process held, it no longer does.
         control.set_text(&control.slot, "");
@@ -60,6 +63,7 @@ impl Slot {
         match take_slot(&self.name) {
             Ok(()) => {
                 self.held = true;
+                self.held_from = restart_lsn();
                 self.next_try = None;
                 self.complaint.clear();
                 control.set_text(&control.slot, &self.name);
@@ -85,9 +89,16 @@ impl Slot {
     /// State is written that ends with this record (begin and end).
     pub fn passed(&mut self, record: Option<(Lsn, Lsn)>) {
         if let Some((begin, end)) = record
-            && self.passed.len() < PASSED
             && self.passed.back().is_none_or(|(_, last)| *last < end)
         {
+            if self.passed.len() == PASSED {
+                // Every second one will do.
+                let mut odd = false;
+                self.passed.retain(|_| {
+                    odd = !odd;
+                    odd
+                });
+            }
             self.passed.push_back((begin, end));
         }
     }
@@ -97,11 +108,12 @@ impl Slot {
     /// before, as one that ends a segment does.
     pub fn advance(&mut self, durable: Lsn) {
         let before = self.passed.partition_point(|(_, end)| *end <= durable);
-        let Some((begin, _)) = self.passed.drain(..before).next_back() else {
+        let Some((begin, end)) = self.passed.drain(..before).next_back() else {
             return;
         };
         if self.held {
             advance_slot(begin);
+            self.held_from = self.held_from.max(end);
         }
     }
 
@@ -136,9 +148,8 @@ impl Slot {
         let most = guc::max_retained_wal();
         if self.held {
             // Up to the redo pointer the server keeps it anyway.
-            let restart_lsn = restart_lsn();
-            let retained = written.bytes_since(restart_lsn);
-            if retained > most && restart_lsn < redo_pointer() {
+            let retained = written.bytes_since(restart_lsn());
+            if retained > most && self.held_from < redo_pointer() {
                 self.give_up(control, retained);
             }
         } else if self.next_try.is_some_and(|t| Instant::now() >= t)

@@ -2,7 +2,7 @@
 
 use super::failure;
 use super::run::{NEAR, Worker};
-use crate::reader::{NoRecord, Reader, redo_pointer};
+use crate::reader::{NoRecord, Reader, current_limit, redo_pointer};
 use crate::shared;
 use core::sync::atomic::Ordering::Relaxed;
 use pgrx::prelude::*;
@@ -13,6 +13,8 @@ use walker_plugin::wal::Lsn;
 pub(super) const RETRY: Duration = Duration::from_millis(200);
 /// WAL that stays unreadable for so long is given up.
 const GIVE_UP: Duration = Duration::from_secs(10);
+/// The same of a segment that nobody has to put there any more.
+const GIVE_UP_SOON: Duration = Duration::from_secs(1);
 
 /// A record of which only the beginning was there is tried again after so long
 /// at the latest, or eight times what reading took.
@@ -30,6 +32,17 @@ pub fn lost_behind(from: Lsn) {
             "It was removed before the worker started, so that the state of a plugin cannot be \
              brought up to date. wal_keep_size and walker.slot_name keep it."
         );
+    }
+}
+
+/// How long a missing segment is waited for: a primary does not restore what
+/// lies before its redo pointer.
+fn patience_for(segno: u64) -> Duration {
+    // SAFETY: set once at server start.
+    let size = unsafe { pg_sys::wal_segment_size } as u64;
+    match !current_limit().in_recovery && (segno + 1).saturating_mul(size) <= redo_pointer().0 {
+        true => GIVE_UP_SOON,
+        false => GIVE_UP,
     }
 }
 
@@ -54,9 +67,10 @@ impl Worker<'_> {
                 self.try_again();
             }
             NoRecord::Missing(segno, tli) => {
-                self.trouble(&format!("segment {segno} of timeline {tli} does not exist"))
+                let message = format!("segment {segno} of timeline {tli} does not exist");
+                self.trouble(&message, patience_for(segno));
             }
-            NoRecord::Invalid(message) => self.trouble(&message),
+            NoRecord::Invalid(message) => self.trouble(&message, GIVE_UP),
             NoRecord::Short(message) => self.shortage(&message),
         }
     }
@@ -69,9 +83,9 @@ impl Worker<'_> {
 
     /// WAL cannot be read, which may pass: a segment that is being renamed at
     /// a promotion, for one.
-    fn trouble(&mut self, message: &str) {
+    fn trouble(&mut self, message: &str, patience: Duration) {
         let since = self.trouble_begins(message);
-        if since.elapsed() >= GIVE_UP && redo_pointer() > self.reader.end() {
+        if since.elapsed() >= patience && redo_pointer() > self.reader.end() {
             self.lost(message);
             return;
         }

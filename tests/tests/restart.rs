@@ -3,6 +3,7 @@
 //! checkpoint lets go of all WAL before it.
 
 use walker_tests::oracle::{assert_map_exact, assert_map_exact_and_known};
+use walker_tests::plugins::Library;
 use walker_tests::poll::poll_until;
 use walker_tests::walker::plain;
 use walker_tests::{Cluster, Mode, Session};
@@ -17,7 +18,13 @@ fn cluster(name: &str, conf: &str) -> Cluster {
     let kept: String = kept.flat_map(|line| [line, "\n"]).collect();
     std::fs::write(&file, kept).expect("a configuration");
     cluster.append_conf("shared_preload_libraries = 'walker'\nautovacuum = off");
-    cluster.append_conf("walker.plugins = 'garbagemap, walstat'");
+    // The last one keeps no state: the worker remembers where it was.
+    cluster.append_conf("walker.plugins = 'garbagemap, walstat, listener'");
+    cluster.build_libraries(&[Library::c("listener")]);
+    cluster.append_conf(&format!(
+        "dynamic_library_path = '{}:$libdir'",
+        cluster.library_dir().display()
+    ));
     cluster.append_conf(conf);
     cluster.start();
     cluster.create_extensions("postgres");
@@ -140,7 +147,10 @@ fn lost_wal_is_a_gap() {
     let offset = cluster.log_offset();
     cluster.stop(Mode::Fast);
     cluster.start();
+    // All plugins learn of it, and go on.
     cluster.walker_wait();
+    let running = "SELECT count(*) FROM walker_plugins WHERE state = 'running' AND errors = 0";
+    assert_eq!(cluster.safe_psql("postgres", running), "3");
     assert_eq!(gaps(&cluster), "1");
     let log = cluster.log_from(offset);
     assert_eq!(

@@ -3,8 +3,6 @@
 use pgrx::pg_sys;
 use walker_wal::RelFileLocator;
 
-/// The relation's physical address: `rd_node` in 15, `rd_locator` since.
-///
 /// Whether the relation's file was made by a transaction that has not ended:
 /// our own, or it could not be opened. With `wal_level = minimal` its changes
 /// are not logged then (RelationNeedsWAL in utils/rel.h).
@@ -23,6 +21,8 @@ pub unsafe fn is_file_new(rel: pg_sys::Relation) -> bool {
     created != 0 || file != 0
 }
 
+/// The relation's physical address: `rd_node` in 15, `rd_locator` since.
+///
 /// # Safety
 /// `rel` must be an open relation.
 pub unsafe fn locator_of(rel: pg_sys::Relation) -> RelFileLocator {

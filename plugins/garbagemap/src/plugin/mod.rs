@@ -19,7 +19,7 @@ use oracle::ServerOracle;
 use pgrx::prelude::*;
 use saver::{Progress, Saver};
 use std::ffi::CString;
-use walker_plugin::state::{StateFile, leaving};
+use walker_plugin::state::{StateFile, leaving, redo_pointer};
 use walker_plugin::wal::raw::{FlatRecord, RawRecord};
 use walker_plugin::wal::{Lsn, Record, RmgrId};
 use walker_plugin::{ErrorReport, MAJOR, Plugin, RmgrSet, Services, WalRecord, services};
@@ -220,11 +220,13 @@ impl Plugin for GarbageMap {
         Ok(self.saver.saved.lsn())
     }
 
-    fn gap(&mut self, _from: Lsn, _to: Lsn) -> Result<(), PluginError> {
+    fn gap(&mut self, _from: Lsn, to: Lsn) -> Result<(), PluginError> {
         self.ledger.mark_all_unknown();
-        // A change of it may be what was lost. Reading goes on at a redo pointer,
-        // and who started the server with another level made a checkpoint first.
-        self.ledger.set_wal_minimal(wal_is_minimal());
+        // A change of it may be what was lost. From the redo pointer on it is the
+        // server's, as whoever starts one with another level makes a checkpoint
+        // first; of before nobody knows.
+        let minimal = wal_is_minimal() || to < redo_pointer();
+        self.ledger.set_wal_minimal(minimal);
         Ok(())
     }
 }

@@ -125,6 +125,10 @@ fn scan(rel: pg_sys::Oid) -> Result<i64, Error> {
     drop(open);
     let mut scan = BaseScan::new(table, locator, blocks, services, mailbox)?;
     scan.begin()?;
+    // From now on blocks that come are seen by the worker.
+    if let Some(open) = scan.reopen()? {
+        scan.blocks = open.blocks(pg_sys::ForkNumber::MAIN_FORKNUM);
+    }
     let read = scan.all_pages(&map)?;
     scan.end()?;
     Ok(read)
@@ -140,7 +144,7 @@ struct Waiting {
 struct BaseScan {
     table: Table,
     locator: RelFileLocator,
-    /// Blocks the table had when the scan began.
+    /// Blocks the table had when the scan had begun.
     blocks: u32,
     services: Services,
     slots: Vec<Slot>,

@@ -3,6 +3,7 @@
 mod budget;
 mod durable;
 mod failure;
+mod flush;
 mod loading;
 mod positions;
 mod rate;

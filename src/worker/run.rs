@@ -8,7 +8,7 @@ use super::wait::Waiter;
 use super::{failure, signals, watch};
 use crate::plugin::dispatch::{BatchEnd, BatchInput, run_batch};
 use crate::plugin::stats::BatchStats;
-use crate::reader::{Limit, Reader, current_limit, history, redo_pointer};
+use crate::reader::{Limit, Reader, current_limit, redo_pointer};
 use crate::services;
 use crate::shared::{Control, WorkerState};
 use crate::{compat, guc};
@@ -16,13 +16,10 @@ use core::sync::atomic::Ordering::Relaxed;
 use pgrx::prelude::*;
 use std::ffi::CString;
 use std::time::{Duration, Instant};
-use walker_plugin::state::PATIENCE;
 use walker_plugin::wal::Lsn;
 
-/// What is left of plugins' state is written for so long at the end.
-const LAST_FLUSH: Duration = Duration::from_millis(700);
 /// Between two parts of a state while there is no WAL to read, and at most.
-const BREATH: Duration = Duration::from_millis(1);
+pub(super) const BREATH: Duration = Duration::from_millis(1);
 const LONGEST_BREATH: Duration = Duration::from_millis(16);
 /// How often the slot is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -42,9 +39,9 @@ pub(super) struct Worker<'a> {
     record_context: pg_sys::MemoryContext,
     pub(super) waiter: Waiter,
     /// Plugins' state was last made durable at this position,
-    flushed: Lsn,
+    pub(super) flushed: Lsn,
     /// with this redo pointer.
-    redo: Lsn,
+    pub(super) redo: Lsn,
     timeline: u32,
     pub(super) trouble_since: Option<Instant>,
     /// A segment was not there, which nobody was told of yet.
@@ -58,11 +55,11 @@ pub(super) struct Worker<'a> {
     pub(super) took: Duration,
     rate: Rate,
     budget: Budget,
-    first_flush: bool,
+    pub(super) first_flush: bool,
     /// Positions are to be remembered as soon as that is possible.
-    to_remember: bool,
+    pub(super) to_remember: bool,
     breath: Duration,
-    slot: Slot,
+    pub(super) slot: Slot,
     looked: Instant,
     /// What was read before was shown then.
     shown: Instant,
@@ -290,81 +287,6 @@ impl Worker<'_> {
         if let Ok(title) = CString::new(format!("{what} {}", self.reader.end())) {
             compat::set_ps_display(&title);
         }
-    }
-
-    /// Make plugin state durable after a checkpoint, whose redo pointer lets
-    /// older WAL go, and after much WAL.
-    fn flush_if_due(&mut self) {
-        let redo = redo_pointer();
-        let end = self.reader.end();
-        let past_redo = redo != self.redo && end >= redo;
-        // Without any durable state a crash would lose all that was learned.
-        let first = self.first_flush && end == current_limit().lsn;
-        let much = guc::flush_wal().min(self.slot.flush_after());
-        if past_redo || first || end.bytes_since(self.flushed) >= much {
-            self.flush();
-            // One for another reason, before that checkpoint was read, does not
-            // serve it; and behind a gap there is nothing yet to prove it by.
-            if end >= redo && history::last_span().is_some_and(|(_, last)| last == end) {
-                self.redo = redo;
-            }
-        } else if services::wants_flush() {
-            self.flush_plugins(services::take_flush_wishes());
-        }
-        self.go_on_remembering(Duration::ZERO);
-    }
-
-    /// Nobody reads WAL here, so `patience` with the disk is short.
-    fn go_on_remembering(&mut self, patience: Duration) {
-        let end = self.reader.end();
-        if self.plugins.show_remembered(self.control, patience) {
-            self.release();
-        }
-        if self.to_remember {
-            self.to_remember = !self.plugins.remember(self.control, end);
-        }
-    }
-
-    fn flush(&mut self) {
-        let end = self.reader.end();
-        self.first_flush = false;
-        self.slot.passed(history::last_span());
-        self.to_remember = !self.plugins.remember(self.control, end);
-        services::take_flush_wishes();
-        self.flush_plugins(u32::MAX);
-        self.flushed = end;
-    }
-
-    /// A large state is written in parts, between which WAL is read.
-    fn flush_plugins(&mut self, which: u32) {
-        self.slot.passed(history::last_span());
-        self.plugins.flush(self.control, self.reader.end(), which);
-        self.release();
-    }
-
-    /// Let WAL go that no plugin will need again.
-    fn release(&mut self) {
-        if let Some(durable) = self.plugins.durable(self.control) {
-            self.slot.advance(durable);
-        }
-    }
-
-    /// All of it, as nothing will be read any more. A plugin that finds no end
-    /// must not keep the server from stopping.
-    fn flush_whole(&mut self) {
-        signals::leave();
-        let started = Instant::now();
-        self.go_on_remembering(PATIENCE);
-        self.flush();
-        // All are on their way to the disk now, and each is waited for once.
-        let mut rounds = 0;
-        while services::wants_flush() && (rounds == 0 || started.elapsed() < LAST_FLUSH) {
-            signals::serve();
-            self.waiter.sleep(BREATH);
-            self.flush_plugins(services::take_flush_wishes());
-            rounds += 1;
-        }
-        self.go_on_remembering(PATIENCE);
     }
 
     /// A worker that grows beyond its limit makes way for a new one. Its state

@@ -2,6 +2,7 @@
 //! each Rust function here is reached as `<name>_wrapper`.
 
 mod base_scan;
+mod base_scans;
 mod candidates;
 mod counters;
 mod horizon;

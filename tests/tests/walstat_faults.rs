@@ -26,6 +26,20 @@ fn without_the_plugin_it_says_what_is_missing() {
     let error = error.expect_err("no plugin");
     assert_eq!(error.sqlstate, "55000", "{error}");
     assert!(error.message.contains("walker.plugins"), "{error}");
+
+    // Nor does it show what was true once.
+    cluster.append_conf("walker.plugins = 'walstat'");
+    cluster.restart();
+    cluster.safe_psql("postgres", "CREATE EXTENSION walker");
+    cluster.walker_wait();
+    cluster.safe_psql("postgres", "SELECT * FROM wal_by_relation");
+    cluster.append_conf("walker.plugins = ''");
+    cluster.reload();
+    cluster.poll_query_until("postgres", "SELECT count(*) FROM walker_plugins", "0");
+    for sql in ["SELECT * FROM wal_by_relation", "SELECT walstat_reset()"] {
+        let error = cluster.psql("postgres", sql).expect_err(sql);
+        assert_eq!(error.sqlstate, "55000", "{error}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The settings of walker.
 
+use crate::reader::segment_size;
 use core::ffi::{CStr, c_char, c_void};
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::prelude::*;
@@ -112,10 +113,7 @@ pub fn init() {
 /// A setting that is taken out of the configuration by a reload falls back to
 /// the server's own default, until the next start.
 pub fn keep_some_wal() {
-    // SAFETY: read from the control file before libraries are preloaded
-    // (LocalProcessControlFile in postmaster.c).
-    let segment = unsafe { pg_sys::wal_segment_size } as u64;
-    let megabytes = KEEP_WAL.max(2 * segment) >> 20;
+    let megabytes = KEEP_WAL.max(2 * segment_size()) >> 20;
     let Ok(value) = CString::new(format!("{megabytes}MB")) else {
         return;
     };

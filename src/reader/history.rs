@@ -4,7 +4,7 @@
 //! the same LSN can hold other WAL. A record with its checksum, on the timeline
 //! the server's history gives for it, does.
 
-use super::{Limit, NoRecord, Reader, current_limit};
+use super::{Limit, NoRecord, Reader, current_limit, segment_size};
 use crate::plugin::{is_shortage, sqlstate_of};
 use crate::worker;
 use core::cell::Cell;
@@ -77,9 +77,7 @@ pub fn check_record(id: &RecordId) -> bool {
 pub fn prove(id: &RecordId) -> Proof {
     // The reader asserts what every record fulfils: aligned, and not in
     // segment 0, which never exists.
-    // SAFETY: set once at server start.
-    let first = unsafe { pg_sys::wal_segment_size } as u64;
-    if id.lsn < first || !id.lsn.is_multiple_of(8) || id.lsn >= id.end_lsn {
+    if id.lsn < segment_size() || !id.lsn.is_multiple_of(8) || id.lsn >= id.end_lsn {
         return Proof::Foreign;
     }
     if worker::is_worker() {

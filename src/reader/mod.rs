@@ -23,6 +23,14 @@ use core::ffi::{CStr, c_char};
 use pgrx::prelude::*;
 use walker_plugin::wal::Lsn;
 
+/// Bytes of a WAL segment.
+#[inline]
+pub fn segment_size() -> u64 {
+    // SAFETY: set once at server start, before libraries are preloaded
+    // (LocalProcessControlFile in postmaster.c).
+    unsafe { pg_sys::wal_segment_size as u64 }
+}
+
 /// Why no record came.
 #[derive(Debug)]
 pub enum NoRecord {

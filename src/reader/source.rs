@@ -5,7 +5,7 @@
 //! final and of one file.
 
 use super::window::{CHUNK, Window};
-use super::{Limit, NoRecord};
+use super::{Limit, NoRecord, segment_size};
 use crate::compat;
 use core::mem::MaybeUninit;
 use pgrx::prelude::*;
@@ -117,9 +117,7 @@ impl WalSource {
     /// Read the rest of the window through the server's WALRead, so that WAL
     /// encryption inside the server works for us too.
     fn read_file(&mut self, state: *mut pg_sys::XLogReaderState, from: Lsn, to: Lsn) -> bool {
-        // SAFETY: set once at server start.
-        let segment_size = unsafe { pg_sys::wal_segment_size } as u64;
-        let segno = from.0 / segment_size;
+        let segno = from.0 / segment_size();
         if !self.open_segment(
             state,
             OpenSegment {
@@ -168,8 +166,7 @@ impl WalSource {
         }
         // SAFETY: the state is ours.
         unsafe { self.forget_segment(state) };
-        // SAFETY: set once at server start.
-        let per_id = 0x1_0000_0000 / unsafe { pg_sys::wal_segment_size } as u64;
+        let per_id = 0x1_0000_0000 / segment_size();
         let path = format!(
             "pg_wal/{:08X}{:08X}{:08X}\0",
             want.tli,

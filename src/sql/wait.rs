@@ -1,7 +1,7 @@
 //! `walker_wait`: the one function that waits for the worker.
 
 use super::required_control;
-use crate::reader::current_limit;
+use crate::reader::{current_limit, segment_size};
 use crate::shared::Control;
 use crate::worker;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -67,8 +67,7 @@ fn walker_wait(lsn: PgLsn, timeout: Interval) -> bool {
 /// The insert position, unlike the end of a record, skips the header of the
 /// next page; nothing will ever end between the two.
 fn before_page_header(lsn: Lsn) -> Lsn {
-    // SAFETY: set once at server start.
-    let segment_size = unsafe { pg_sys::wal_segment_size } as u64;
+    let segment_size = segment_size();
     let page = BLCKSZ as u64;
     if lsn.0 % segment_size <= LONG_HEADER {
         Lsn(lsn.0 - lsn.0 % segment_size)

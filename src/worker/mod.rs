@@ -93,33 +93,27 @@ pub fn wait_for_replay(lsn: Lsn) {
         PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
         format!("walker waits for replay to reach {lsn}, where a plugin's state is")
     );
-    let asked = current::running();
-    current::leave();
-    let waiter = wait::Waiter::new();
     while ahead() {
-        signals::serve();
-        if signals::shutdown_requested() {
-            // SAFETY: ends the process the regular way, see walker_main.
-            unsafe { pg_sys::proc_exit(1) };
-        }
-        waiter.sleep(REPLAY_POLL);
-    }
-    if let Some(running) = asked {
-        current::enter(running.plugin, running.callback, running.lsn);
+        pause(REPLAY_POLL);
     }
 }
 
-/// Let some time pass while a plugin's state is looked at, which is not its
-/// doing either.
+/// Let some time pass while a plugin's state is looked at: the same goes for
+/// that.
 pub fn wait_a_moment() {
+    pause(trouble::RETRY);
+}
+
+/// Sleep, while no plugin counts as running.
+fn pause(time: Duration) {
     let asked = current::running();
     current::leave();
     signals::serve();
     if signals::shutdown_requested() {
-        // SAFETY: as above.
+        // SAFETY: ends the process the regular way, see walker_main.
         unsafe { pg_sys::proc_exit(1) };
     }
-    wait::Waiter::new().sleep(trouble::RETRY);
+    wait::Waiter::new().sleep(time);
     if let Some(running) = asked {
         current::enter(running.plugin, running.callback, running.lsn);
     }

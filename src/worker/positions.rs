@@ -10,7 +10,7 @@ use crate::guc::{self, MAX_PLUGINS};
 use crate::memory;
 use crate::plugin::current::{self, Callback};
 use crate::plugin::{DispatchTable, LoadedPlugin};
-use crate::reader::redo_pointer;
+use crate::reader::{redo_pointer, segment_size};
 use crate::shared::{self, Control, PluginState};
 use core::sync::atomic::Ordering::Relaxed;
 use pgrx::prelude::*;
@@ -212,17 +212,12 @@ impl Plugins {
     /// The first position of a plugin behind this one, if its WAL is not known
     /// to be removed.
     pub fn next_after(&self, from: Lsn) -> Option<Lsn> {
-        // SAFETY: set once at server start; shared memory under its spinlock.
-        let (size, removed) = unsafe {
-            (
-                pg_sys::wal_segment_size as u64,
-                pg_sys::XLogGetLastRemovedSegno(),
-            )
-        };
+        // SAFETY: shared memory under its spinlock.
+        let removed = unsafe { pg_sys::XLogGetLastRemovedSegno() };
         self.running
             .iter()
             .map(|(i, _)| self.positions[*i as usize])
-            .filter(|p| *p > from.0 && *p / size > removed)
+            .filter(|p| *p > from.0 && *p / segment_size() > removed)
             .min()
             .map(Lsn)
     }

@@ -2,8 +2,8 @@
 
 use super::failure;
 use super::run::{NEAR, Worker};
-use crate::reader::{NoRecord, Reader, current_limit, redo_pointer};
-use crate::shared;
+use crate::reader::{NoRecord, Reader, current_limit, redo_pointer, segment_size};
+use crate::shared::{self, Control};
 use core::sync::atomic::Ordering::Relaxed;
 use pgrx::prelude::*;
 use std::time::{Duration, Instant};
@@ -24,13 +24,21 @@ const HOLD: Duration = Duration::from_millis(100);
 /// behind it was removed while no worker ran.
 pub fn lost_behind(from: Lsn) {
     let to = redo_pointer();
-    if to > from && shared::control().is_some_and(|control| control.lost(from, to)) {
+    if let Some(control) = shared::control().filter(|_| to > from) {
+        let detail = "It was removed before the worker started, so that the state of a plugin \
+                      cannot be brought up to date. wal_keep_size and walker.slot_name keep it.";
+        tell_lost(control, from, to, detail);
+    }
+}
+
+/// Count a gap and say so, unless that was done.
+fn tell_lost(control: &Control, from: Lsn, to: Lsn, detail: &str) {
+    if control.lost(from, to) {
         ereport!(
             WARNING,
             PgSqlErrorCode::ERRCODE_UNDEFINED_FILE,
             format!("walker lost the WAL from {from} to {to}"),
-            "It was removed before the worker started, so that the state of a plugin cannot be \
-             brought up to date. wal_keep_size and walker.slot_name keep it."
+            detail.to_owned()
         );
     }
 }
@@ -38,9 +46,8 @@ pub fn lost_behind(from: Lsn) {
 /// How long a missing segment is waited for: a primary does not restore what
 /// lies before its redo pointer.
 fn patience_for(segno: u64) -> Duration {
-    // SAFETY: set once at server start.
-    let size = unsafe { pg_sys::wal_segment_size } as u64;
-    match !current_limit().in_recovery && (segno + 1).saturating_mul(size) <= redo_pointer().0 {
+    let end = (segno + 1).saturating_mul(segment_size());
+    match !current_limit().in_recovery && end <= redo_pointer().0 {
         true => GIVE_UP_SOON,
         false => GIVE_UP,
     }
@@ -133,14 +140,8 @@ impl Worker<'_> {
             self.waiter.sleep(RETRY);
             return;
         }
-        if self.control.lost(from, to) {
-            ereport!(
-                WARNING,
-                PgSqlErrorCode::ERRCODE_UNDEFINED_FILE,
-                format!("walker lost the WAL from {from} to {to}"),
-                format!("{message}. Reading goes on at {to}.")
-            );
-        }
+        let detail = format!("{message}. Reading goes on at {to}.");
+        tell_lost(self.control, from, to, &detail);
         self.plugins.gap(from, to);
         self.reader = Reader::new(to);
         self.not_before = Lsn(0);

@@ -3,7 +3,7 @@
 use walker_tests::crash::end_worker;
 use walker_tests::oracle::assert_map_exact;
 use walker_tests::pgbench::{Pgbench, mixed};
-use walker_tests::{Cluster, Mode};
+use walker_tests::{Cluster, Mode, Session};
 
 const UNKNOWN: &str = "SELECT count(*) FROM garbage_tables WHERE NOT exact";
 
@@ -34,17 +34,22 @@ fn everything_becomes_exact_under_load() {
     assert_eq!(cluster.safe_psql("postgres", mismatches), "0");
 }
 
+/// A table of so many rows of which nothing is known, and a session that scans
+/// 1 MB a second.
+fn slow_scans(name: &str, rows: u32) -> (Cluster, Session) {
+    let cluster = Cluster::with_walker(name, &[], "");
+    let table = format!("CREATE TABLE t AS SELECT g FROM generate_series(1, {rows}) AS g");
+    cluster.safe_psql("postgres", &table);
+    forget(&cluster);
+    let mut session = Session::open(&cluster, "postgres");
+    session.safe("SET garbagemap.base_scan_rate = '1MB'");
+    (cluster, session)
+}
+
 #[test]
 fn a_cancelled_scan_leaves_nothing() {
-    let cluster = Cluster::with_walker("cancel", &[], "");
-    cluster.safe_psql(
-        "postgres",
-        "CREATE TABLE t AS SELECT g FROM generate_series(1, 200000) AS g",
-    );
-    forget(&cluster);
-    // 1 MB a second: the scan of 7 MB cannot end before it is cancelled.
-    let mut scan = walker_tests::Session::open(&cluster, "postgres");
-    scan.safe("SET garbagemap.base_scan_rate = '1MB'");
+    // The scan of 7 MB cannot end before it is cancelled.
+    let (cluster, mut scan) = slow_scans("cancel", 200_000);
     scan.send("SELECT garbage_base_scan('t')");
     let progress = "SELECT count(*) FROM garbage_base_scan_progress
                     WHERE relid = 't'::regclass AND blocks_done > 0";
@@ -65,14 +70,7 @@ fn a_cancelled_scan_leaves_nothing() {
 /// worker comes to it.
 #[test]
 fn the_next_scan_of_a_session_is_another() {
-    let cluster = Cluster::with_walker("another", &[], "");
-    cluster.safe_psql(
-        "postgres",
-        "CREATE TABLE t AS SELECT g FROM generate_series(1, 400000) AS g",
-    );
-    forget(&cluster);
-    let mut session = walker_tests::Session::open(&cluster, "postgres");
-    session.safe("SET garbagemap.base_scan_rate = '1MB'");
+    let (cluster, mut session) = slow_scans("another", 400_000);
     session.safe("SET statement_timeout = '150ms'");
     for _ in 0..20 {
         let error = session.run("SELECT garbage_base_scan('t')");

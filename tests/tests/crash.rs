@@ -88,10 +88,6 @@ fn end_prepared(cluster: &Cluster, rng: &mut Rng) -> usize {
     kept
 }
 
-fn gaps(cluster: &Cluster) -> String {
-    cluster.safe_psql("postgres", "SELECT gaps FROM walker_status")
-}
-
 fn exact(checks: &[RelCheck]) -> BTreeSet<String> {
     let exact = checks.iter().filter(|c| c.exact);
     exact.map(|c| c.name.clone()).collect()
@@ -139,7 +135,7 @@ fn play(name: &str, conf: &str, cycles: u64, with_slot: bool) {
         );
         // Where nothing keeps WAL, that of after the worker's end may go with the
         // last checkpoint (see restart.rs), which is told then.
-        let told = gaps(&cluster) != "0";
+        let told = cluster.walker_status()["gaps"] != "0";
         assert!(
             lost.is_empty() || (!with_slot && (blow.is_crash() || told)),
             "no longer exact after {blow:?}: {lost:?}"
@@ -148,7 +144,8 @@ fn play(name: &str, conf: &str, cycles: u64, with_slot: bool) {
         assert!(caught_up <= limit, "caught up only after {caught_up:?}");
     }
     if with_slot {
-        assert_eq!(gaps(&cluster), "0", "gaps in spite of the slot");
+        let gaps = &cluster.walker_status()["gaps"];
+        assert_eq!(gaps, "0", "gaps in spite of the slot");
     }
 }
 

@@ -41,19 +41,15 @@ fn cluster(name: &str, conf: &str) -> Cluster {
     cluster
 }
 
-fn gaps(cluster: &Cluster) -> String {
-    cluster.safe_psql("postgres", "SELECT gaps FROM walker_status")
-}
-
 /// Stops and starts the server, whose map is as good as before.
-fn restart(cluster: &Cluster) {
+fn restart(cluster: &Cluster, mode: Mode) {
     let offset = cluster.log_offset();
-    cluster.stop(Mode::Fast);
+    cluster.stop(mode);
     cluster.start();
     cluster.walker_wait();
     let log = cluster.log_from(offset);
     assert!(!log.contains("ignoring the state file"), "{log}");
-    assert_eq!(gaps(cluster), "0");
+    assert_eq!(cluster.walker_status()["gaps"], "0");
     assert_map_exact_and_known(cluster, "postgres");
 }
 
@@ -65,12 +61,12 @@ fn with_archiving() {
     }
     let cluster = cluster("archiving", "archive_mode = on\narchive_command = 'true'");
     assert_eq!(cluster.safe_psql("postgres", "SHOW wal_keep_size"), "64MB");
-    restart(&cluster);
+    restart(&cluster, Mode::Fast);
     cluster.safe_psql("postgres", "DELETE FROM t WHERE a % 5 = 1");
-    restart(&cluster);
+    restart(&cluster, Mode::Fast);
     // What somebody sets holds.
     cluster.append_conf("wal_keep_size = '48MB'");
-    restart(&cluster);
+    restart(&cluster, Mode::Fast);
     assert_eq!(cluster.safe_psql("postgres", "SHOW wal_keep_size"), "48MB");
 }
 
@@ -93,7 +89,7 @@ fn under_load() {
         }
         let much = format!("SELECT pg_current_wal_lsn() - '{from}' > 40000000");
         cluster.poll_query_until("postgres", &much, "t");
-        restart(&cluster);
+        restart(&cluster, Mode::Fast);
         for mut load in loads {
             assert!(load.wait().is_err(), "the server was stopped");
         }
@@ -117,14 +113,7 @@ fn a_slot_keeps_the_last_record() {
             (cluster.safe_psql("postgres", at) == "t").then_some(())
         });
         cluster.walker_wait();
-        let offset = cluster.log_offset();
-        cluster.stop(mode);
-        cluster.start();
-        cluster.walker_wait();
-        let log = cluster.log_from(offset);
-        assert!(!log.contains("ignoring the state file"), "{log}");
-        assert_eq!(gaps(&cluster), "0");
-        assert_map_exact_and_known(&cluster, "postgres");
+        restart(&cluster, mode);
     }
     // It follows all the same.
     let behind = "SELECT redo_lsn - restart_lsn < 16 * 1024 * 1024
@@ -151,7 +140,7 @@ fn lost_wal_is_a_gap() {
     cluster.walker_wait();
     let running = "SELECT count(*) FROM walker_plugins WHERE state = 'running' AND errors = 0";
     assert_eq!(cluster.safe_psql("postgres", running), "3");
-    assert_eq!(gaps(&cluster), "1");
+    assert_eq!(cluster.walker_status()["gaps"], "1");
     let log = cluster.log_from(offset);
     assert_eq!(
         log.matches("WARNING:  walker lost the WAL from").count(),

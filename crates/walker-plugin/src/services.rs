@@ -68,6 +68,15 @@ impl Services {
         (lsn != 0).then_some(Lsn(lsn))
     }
 
+    /// The area in which the named plugin shows what it knows, under its own
+    /// name, while it runs. The area stays when the plugin goes (out of
+    /// walker.plugins, quarantined, failed to load), and is filled before it
+    /// runs: what is in it is not true then.
+    pub fn area_of_running(&self, plugin: &CStr) -> Option<SharedArea> {
+        self.applied_lsn(plugin)?;
+        self.find_area(plugin)
+    }
+
     /// Write a LOG message in the plugin's name.
     pub fn log(&self, plugin: &CStr, message: &CStr) {
         self.message(pg_sys::LOG as i32, plugin, message);

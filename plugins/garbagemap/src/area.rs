@@ -12,11 +12,8 @@ pub const AREA_NAME: &CStr = c"garbagemap";
 /// The plugin's part of walker's shared memory, as any process sees it.
 fn map_area() -> Result<&'static [AtomicU64], Error> {
     let services = walker_plugin::services().ok_or(Error::NotPreloaded)?;
-    // The area stays when the plugin goes (out of walker.plugins, quarantined,
-    // failed to load): what is in it is no longer true then.
-    services.applied_lsn(AREA_NAME).ok_or(Error::NoMap)?;
     services
-        .find_area(AREA_NAME)
+        .area_of_running(AREA_NAME)
         .map(|area| area.words())
         .ok_or(Error::NoMap)
 }

@@ -18,10 +18,7 @@ pub fn table() -> Result<TableReader<'static>, Box<ErrorReport>> {
              the server.",
         ));
     };
-    // The area stays when the plugin goes, and is filled before it runs: what is
-    // in it is not true then.
-    let runs = services.applied_lsn(NAME);
-    let area = runs.and_then(|_| services.find_area(NAME));
+    let area = services.area_of_running(NAME);
     area.and_then(|area| TableReader::open(area.words()))
         .ok_or_else(|| {
             missing(

@@ -1,7 +1,7 @@
 //! One pass over a stretch of WAL, with a reader of its own.
 
 use super::Failure;
-use crate::reader::{Limit, NoRecord, Reader, current_limit};
+use crate::reader::{Limit, NoRecord, Reader, current_limit, segment_size};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use walker_plugin::WalRecord;
@@ -50,8 +50,7 @@ impl Scan {
     pub fn open(start: Lsn, end: Lsn) -> Result<Scan, Failure> {
         let limit = current_limit();
         check_range(start, end, limit)?;
-        // SAFETY: set once at server start.
-        let segment_size = unsafe { pg_sys::wal_segment_size } as u32;
+        let segment_size = segment_size() as u32;
         // WAL begins with segment 1; a reader would choke on position 0.
         if start.segment_number(segment_size) == 0 {
             return Err(Box::new(removed(start, 0)));
@@ -108,8 +107,7 @@ fn end_of_switched_segment(
     limit: Limit,
     context: pg_sys::MemoryContext,
 ) -> Option<Lsn> {
-    // SAFETY: set once at server start.
-    let segment_size = unsafe { pg_sys::wal_segment_size } as u64;
+    let segment_size = segment_size();
     let begin = Lsn(start.0 - start.0 % segment_size);
     let next = Lsn(begin.0 + segment_size);
     let mut reader = Reader::new(begin);
@@ -184,8 +182,7 @@ fn report(at: Lsn, why: NoRecord) -> ErrorReport {
 }
 
 fn removed(at: Lsn, segno: u64) -> ErrorReport {
-    // SAFETY: set once at server start.
-    let segment_size = unsafe { pg_sys::wal_segment_size } as u64;
+    let segment_size = segment_size();
     let report = ErrorReport::new(
         PgSqlErrorCode::ERRCODE_UNDEFINED_FILE,
         format!("WAL at {at} is not there any more"),

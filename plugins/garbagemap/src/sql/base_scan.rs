@@ -213,25 +213,25 @@ impl BaseScan {
             let mut again = Vec::new();
             let mut answered = false;
             let slots = &self.slots;
-            let (mut lost, mut forgotten) = (false, false);
+            let mut failed = None;
             self.waiting
                 .retain(|w| match slots.get(w.slot).and_then(|s| s.answered()) {
                     None => true,
                     Some(answer) => {
                         answered = true;
-                        lost |= answer == Answer::NoScan;
-                        forgotten |= answer == Answer::Forgotten;
-                        if answer == Answer::Stale && w.tries < TRIES {
-                            again.push((w.slot, w.blkno, w.tries));
+                        match answer {
+                            Answer::NoScan => failed = Some(Error::ScanLost),
+                            Answer::Forgotten => failed = Some(Error::ScanForgotten),
+                            Answer::Stale if w.tries < TRIES => {
+                                again.push((w.slot, w.blkno, w.tries));
+                            }
+                            Answer::Stale | Answer::Done | Answer::Undecided => {}
                         }
                         false
                     }
                 });
-            if forgotten {
-                return Err(Error::ScanForgotten);
-            }
-            if lost {
-                return Err(Error::ScanLost);
+            if let Some(error) = failed {
+                return Err(error);
             }
             for (slot, blkno, tries) in again {
                 self.post_page(pages, slot, blkno);

@@ -11,12 +11,15 @@ use crate::sim::sink::TestSink;
 use crate::told::{Told, dead, feed, ledger, main_only, spec, tuple, words};
 
 fn live(n: u16) -> Vec<BaseItem> {
-    let infomask = HEAP_XMIN_FROZEN | HEAP_XMAX_INVALID;
+    items(n, 0, HEAP_XMIN_FROZEN | HEAP_XMAX_INVALID)
+}
+
+fn items(n: u16, xmax: u32, infomask: u16) -> Vec<BaseItem> {
     let item = |offnum| BaseItem {
         offnum,
         lp_flags: 1,
         xmin: 700,
-        xmax: 0,
+        xmax,
         infomask,
     };
     (1..=n).map(item).collect()
@@ -151,17 +154,6 @@ fn what_a_scan_cannot_know_is_shown_at_once() {
     assert_eq!(shown.ranges_before, 1);
 }
 
-fn all_deleted_by(xid: u32) -> Vec<BaseItem> {
-    let item = |offnum| BaseItem {
-        offnum,
-        lp_flags: 1,
-        xmin: 700,
-        xmax: xid,
-        infomask: HEAP_XMIN_FROZEN | if xid == 0 { HEAP_XMAX_INVALID } else { 0 },
-    };
-    (1..=7).map(item).collect()
-}
-
 /// CREATE DATABASE with STRATEGY file_copy, then a base scan of the template,
 /// both while the worker is behind.
 #[test]
@@ -170,11 +162,12 @@ fn a_copied_database_has_nothing_that_is_held_back() {
     let told = &mut Told::of(&[(800, XidStatus::Committed)]);
     assert!(l.begin_base_scan(rel(1)));
     for b in 0..5 {
-        let outcome = l.base_block(rel(1), b, Lsn(5), &all_deleted_by(0), Lsn(10), told);
+        let outcome = l.base_block(rel(1), b, Lsn(5), &live(7), Lsn(10), told);
         assert_eq!(outcome, BaseOutcome::Applied);
     }
     // Rows that came and went after the database was copied.
-    let outcome = l.base_block(rel(1), 5, Lsn(200), &all_deleted_by(800), Lsn(10), told);
+    let gone = items(7, 800, HEAP_XMIN_FROZEN);
+    let outcome = l.base_block(rel(1), 5, Lsn(200), &gone, Lsn(10), told);
     assert_eq!(outcome, BaseOutcome::Ahead);
     let copy = words(&[6, 1663, 5, 1663]);
     apply(&mut l, &main_only(RmgrId::DBASE, 0x00, copy, 100));

@@ -1,5 +1,6 @@
 //! One cluster: its directory, its processes, its log.
 
+use crate::directory;
 use crate::launch::Launch;
 use crate::poll::{poll_until, timeout};
 use crate::process::exists;
@@ -11,7 +12,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 /// How a server is stopped.
@@ -46,15 +47,11 @@ impl Cluster {
 
     /// A place for a cluster of another server.
     pub fn on(name: &str, server: &'static Server) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        static ORPHANS: Once = Once::new();
         // A socket's whole path must stay below 108 bytes.
         let parent = std::env::var_os("WALKER_TEST_DIR").unwrap_or_else(|| "/tmp".into());
-        let base = Path::new(&parent).join(format!("walker-{}-{number}", std::process::id()));
-        if number == 0 {
-            remove_orphans(server, Path::new(&parent));
-        }
-        fs::create_dir(&base).unwrap_or_else(|e| panic!("{}: {e}", base.display()));
+        ORPHANS.call_once(|| remove_orphans(server, Path::new(&parent)));
+        let base = directory::create(Path::new(&parent));
         server.give(&base);
         Self {
             name: name.to_owned(),
@@ -326,7 +323,7 @@ impl Drop for Cluster {
                 self.log_tail(env_lines()),
             );
         } else {
-            let _ = fs::remove_dir_all(&self.base);
+            directory::remove(&self.base);
         }
     }
 }

@@ -9,6 +9,7 @@
 pub mod browser;
 pub mod cluster;
 pub mod crash;
+mod directory;
 pub mod faults;
 pub mod history;
 pub mod launch;

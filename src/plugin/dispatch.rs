@@ -14,6 +14,7 @@ use crate::compat::raw;
 use crate::guc::MAX_PLUGINS;
 use crate::memory;
 use crate::reader::{Direct, Found, NoRecord, Reader, history};
+use crate::worker::signals;
 use core::ffi::c_char;
 use pgrx::prelude::*;
 use std::time::Instant;
@@ -253,6 +254,9 @@ unsafe fn deliver(
             done
         };
         current::leave();
+        if calls.len() > 1 {
+            signals::came_back();
+        }
         if !done {
             return false;
         }

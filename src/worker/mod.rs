@@ -9,7 +9,7 @@ mod positions;
 mod rate;
 mod resume;
 mod run;
-mod signals;
+pub mod signals;
 mod slot;
 mod trouble;
 mod wait;
@@ -115,6 +115,7 @@ fn pause(time: Duration) {
     }
     wait::Waiter::new().sleep(time);
     if let Some(running) = asked {
+        watch::on();
         current::enter(running.plugin, running.callback, running.lsn);
     }
 }

@@ -5,7 +5,7 @@
 )]
 
 use super::durable::Remembered;
-use super::loading;
+use super::{loading, signals, watch};
 use crate::guc::{self, MAX_PLUGINS};
 use crate::memory;
 use crate::plugin::current::{self, Callback};
@@ -299,10 +299,12 @@ impl Plugins {
 /// marked as running.
 fn call<R>(plugin: u32, callback: Callback, lsn: Lsn, f: impl FnOnce() -> R) -> R {
     let before = memory::before();
+    watch::on();
     current::enter(plugin, callback, lsn);
     // SAFETY: `f` does nothing but the call.
     let result = unsafe { pg_sys::ffi::pg_guard_ffi_boundary(f) };
     current::leave();
+    signals::came_back();
     memory::after(plugin, before);
     worked(plugin, callback);
     result

@@ -8,10 +8,14 @@
 use crate::compat::{self, raw};
 use crate::plugin::current;
 use core::ffi::c_int;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use pgrx::prelude::*;
 
 const SIGHUP: i32 = 1;
 const SIGTERM: i32 = 15;
+
+/// SIGTERM has come.
+static TERMINATED: AtomicBool = AtomicBool::new(false);
 
 /// Install the handlers and let signals in.
 pub fn install() {
@@ -26,17 +30,23 @@ pub fn install() {
 }
 
 /// Runs in a signal handler: nothing here allocates, locks or panics.
-unsafe extern "C-unwind" fn terminate(signo: c_int) {
-    // SAFETY: a flag, and functions that are made for signal handlers
-    // (SignalHandlerForShutdownRequest, die).
-    #[allow(ffi_unwind_calls, reason = "die only sets flags and the latch")]
+unsafe extern "C-unwind" fn terminate(_signo: c_int) {
+    unsafe extern "C" {
+        fn __errno_location() -> *mut c_int;
+    }
+    TERMINATED.store(true, Relaxed);
+    leave();
+    // SAFETY: this thread's errno, at which what was interrupted may be about to
+    // look (only from 17 on does pqsignal see to it); and the handler is
+    // installed in the worker alone, whose latch it sets.
     unsafe {
-        (&raw mut pg_sys::ShutdownRequestPending).write_volatile(1);
+        let errno = *__errno_location();
         if current::in_plugin() {
-            raw::die(signo);
+            end_plugin();
         } else {
             set_latch();
         }
+        *__errno_location() = errno;
     }
 }
 
@@ -56,7 +66,12 @@ unsafe fn set_latch() {
     }
 }
 
-/// Whether the worker was asked to end.
+/// Whether SIGTERM has come, be it long ago.
+pub fn terminated() -> bool {
+    TERMINATED.load(Relaxed)
+}
+
+/// Whether the worker was asked to end, or leaves for another reason.
 pub fn shutdown_requested() -> bool {
     // SAFETY: a flag of the server.
     unsafe { (&raw const pg_sys::ShutdownRequestPending).read_volatile() != 0 }
@@ -82,6 +97,16 @@ pub fn leave() {
     unsafe { (&raw mut pg_sys::ShutdownRequestPending).write_volatile(1) }
 }
 
+/// Have the next CHECK_FOR_INTERRUPTS of the plugin that is running end the
+/// process. May be called in a signal handler.
+pub fn end_plugin() {
+    // SAFETY: made for signal handlers (die in tcop/postgres.c).
+    #[allow(ffi_unwind_calls, reason = "die only sets flags and the latch")]
+    unsafe {
+        raw::die(SIGTERM);
+    }
+}
+
 /// Whether the configuration changed; clears the request.
 pub fn reload_requested() -> bool {
     // SAFETY: a flag of the server.
@@ -90,6 +115,15 @@ pub fn reload_requested() -> bool {
         let was = flag.read_volatile() != 0;
         flag.write_volatile(0);
         was
+    }
+}
+
+/// A plugin's call came back, of which `die` may have been asked for: that is
+/// not to end the next one's. The worker still leaves, by its own way.
+#[inline]
+pub fn came_back() {
+    if shutdown_requested() {
+        forgive();
     }
 }
 
@@ -105,9 +139,7 @@ pub fn serve() {
     // SAFETY: between two records nothing is held. A SIGTERM that came while
     // a plugin was running also asked for `die`; we leave by our own way.
     unsafe {
-        if shutdown_requested() {
-            (&raw mut pg_sys::ProcDiePending).write_volatile(0);
-        }
+        came_back();
         if (&raw const pg_sys::InterruptPending).read_volatile() != 0 {
             pg_sys::ProcessInterrupts();
         }

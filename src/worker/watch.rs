@@ -6,10 +6,15 @@
 //! writes a line to the log every ten seconds. The line goes straight to
 //! standard error, which is the log or its collector: a signal handler may
 //! neither allocate nor take locks, so it cannot use ereport.
+//!
+//! After SIGTERM the worker leaves and lets plugins write what they have. One that
+//! does not come back from that must not keep the server from stopping: after a
+//! while the next CHECK_FOR_INTERRUPTS ends it.
 
 use crate::compat::{USER_TIMEOUT, raw};
 use crate::plugin::current::{self, Running};
 use crate::shared::{self, Control};
+use crate::worker::signals;
 use core::cell::Cell;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
@@ -18,6 +23,8 @@ const TICK_MS: i32 = 1000;
 const SECOND: i64 = 1_000_000;
 /// Time between two lines in the log.
 const WARN_SECONDS: i64 = 10;
+/// How long one call may take after SIGTERM.
+const LEAVE_SECONDS: i64 = 10;
 
 static ID: AtomicI32 = AtomicI32::new(-1);
 static ON: AtomicBool = AtomicBool::new(false);
@@ -96,6 +103,9 @@ unsafe extern "C-unwind" fn tick() {
             if now - warned >= WARN_SECONDS * SECOND {
                 warn(&running, (now - since) / SECOND);
                 LAST.0.set(Some((same, since, now)));
+            }
+            if now - since >= LEAVE_SECONDS * SECOND && signals::terminated() {
+                signals::end_plugin();
             }
         }
         _ => {

@@ -23,6 +23,7 @@ typedef struct Done
 static Done *done;
 static int	countdown = -1;
 static bool leaking = false;
+static bool staying = false;
 
 /* Whether the record at hand is still to be obeyed. */
 static bool
@@ -42,6 +43,16 @@ startup(void)
 	done = walker_services()->shared_area("misdeeds", sizeof(Done), NULL);
 	if (done == NULL)
 		elog(ERROR, "no room for misdeeds");
+}
+
+static void
+loop(void)
+{
+	for (;;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(1000);
+	}
 }
 
 static void
@@ -72,13 +83,7 @@ misdeed(const char *what)
 	else if (strcmp(what, "warning") == 0)
 		elog(WARNING, "misdeed: only a WARNING");
 	else if (strcmp(what, "loop") == 0)
-	{
-		for (;;)
-		{
-			CHECK_FOR_INTERRUPTS();
-			pg_usleep(1000);
-		}
-	}
+		loop();
 	else if (strcmp(what, "loop blindly") == 0)
 	{
 		for (;;)
@@ -86,6 +91,8 @@ misdeed(const char *what)
 	}
 	else if (strcmp(what, "leak") == 0)
 		leaking = true;
+	else if (strcmp(what, "stay") == 0)
+		staying = true;
 	else if (strncmp(what, "after ", 6) == 0)
 		countdown = atoi(what + 6);
 	else
@@ -123,10 +130,19 @@ heap(XLogReaderState *record)
 		elog(ERROR, "misdeed: ERROR after a while");
 }
 
+static void
+shutdown(void)
+{
+	/* SIGTERM was served long ago. */
+	if (staying)
+		loop();
+}
+
 void
 _PG_walker_plugin_init(WalkerCallbacks *cb)
 {
 	cb->startup_cb = startup;
 	cb->rmgr_cb[RM_LOGICALMSG_ID] = message;
 	cb->heap_cb = heap;
+	cb->shutdown_cb = shutdown;
 }

@@ -269,6 +269,20 @@ fn a_loop_is_shown_and_can_be_ended() {
 }
 
 #[test]
+fn a_loop_of_one_that_is_to_end_keeps_nobody() {
+    let libraries = [Library::c("misdeeds")];
+    let (cluster, _) = cluster("stay", &libraries, "rmgr_counter, misdeeds", "");
+    tell(&cluster, "misdeed", "1 stay");
+    cluster.walker_wait();
+    let offset = cluster.log_offset();
+    // After ten seconds; otherwise never.
+    cluster.stop(Mode::Fast);
+    cluster.wait_for_log(" s: callback shutdown, LSN ", offset);
+    cluster.start();
+    cluster.walker_wait();
+}
+
+#[test]
 fn a_blind_loop_is_shown_and_ends_with_the_server() {
     let libraries = [Library::c("misdeeds")];
     let (cluster, _) = cluster("blind", &libraries, "rmgr_counter, misdeeds", "");

@@ -4,6 +4,7 @@ use super::polite::Polite;
 use super::publish::{SealedState, is_at_work};
 use super::{DIRECTORY, StateError, identity};
 use crate::services::services;
+use pgrx::pg_sys;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -104,9 +105,21 @@ fn make_directory() -> io::Result<()> {
     // SAFETY: set once when the data directory was opened (common/file_perm.c).
     let mode = unsafe { pg_dir_create_mode } as u32;
     match DirBuilder::new().mode(mode).create(DIRECTORY) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
-        _ => Ok(()),
+        Ok(()) => sync_data_directory().inspect_err(|_| {
+            let _ = fs::remove_dir(DIRECTORY);
+        }),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(e),
     }
+}
+
+/// A new directory is durable when the one that has its name is.
+fn sync_data_directory() -> io::Result<()> {
+    // SAFETY: a setting, read on the main thread.
+    if unsafe { pg_sys::enableFsync } {
+        File::open(".")?.sync_all()?;
+    }
+    Ok(())
 }
 
 fn create(path: &Path) -> io::Result<File> {

@@ -98,11 +98,11 @@ impl Cluster {
         self.stop_waiting("Extension", || self.worker_pid())
     }
 
-    /// The same of the WAL writer.
-    pub fn stop_waiting_walwriter(&self) -> u32 {
-        let pid = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'";
+    /// The same of the server's own process of this `backend_type`.
+    pub fn stop_waiting_background(&self, backend_type: &str) -> u32 {
+        let pid = format!("SELECT pid FROM pg_stat_activity WHERE backend_type = '{backend_type}'");
         let pid = || {
-            self.safe_psql("postgres", pid)
+            self.safe_psql("postgres", &pid)
                 .parse()
                 .expect("one process")
         };

@@ -3,6 +3,7 @@
 use walker_tests::crash::end_worker;
 use walker_tests::oracle::assert_map_exact;
 use walker_tests::pgbench::{Pgbench, mixed};
+use walker_tests::process::signal;
 use walker_tests::{Cluster, Mode, Session};
 
 const UNKNOWN: &str = "SELECT count(*) FROM garbage_tables WHERE NOT exact";
@@ -144,7 +145,7 @@ fn no_state_outlives_a_commit() {
     cluster.walker_wait();
 
     // The one who would make the commit durable.
-    cluster.stop_waiting_walwriter();
+    cluster.stop_waiting_background("walwriter");
     deleter.safe("COMMIT");
     let waits = "SELECT pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn()";
     assert_eq!(cluster.safe_psql("postgres", waits), "t");
@@ -168,6 +169,97 @@ fn no_state_outlives_a_commit() {
     // Where hints are logged, a page that is looked at corrects the map.
     let mismatches = "SELECT image_mismatches FROM garbage_status";
     assert_eq!(cluster.safe_psql("postgres", mismatches), "0");
+}
+
+#[test]
+fn a_commit_that_waits_for_a_standby_is_counted_at_last() {
+    let conf = "autovacuum = off
+        checkpoint_timeout = '1h'";
+    let cluster = Cluster::with_walker("waiting-commit", &[], conf);
+    cluster.safe_psql(
+        "postgres",
+        "CREATE TABLE t AS SELECT g FROM generate_series(1, 1000) AS g",
+    );
+    // It began before, and stays: nobody later precedes all that run.
+    let mut oldest = Session::open(&cluster, "postgres");
+    oldest.safe("BEGIN");
+    oldest.safe("SELECT pg_current_xact_id()");
+    let wait_for = |standby: &str| {
+        cluster.append_conf(&format!("synchronous_standby_names = '{standby}'"));
+        cluster.reload();
+        cluster.poll_query_until("postgres", "SHOW synchronous_standby_names", standby);
+    };
+    wait_for("nobody");
+    // The checkpointer tells those who commit; it looks before it begins.
+    cluster.safe_psql("postgres", "CHECKPOINT");
+    let mut deleter = Session::open(&cluster, "postgres");
+    deleter.send("DELETE FROM t WHERE g <= 10");
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    cluster.poll_query_until("postgres", waits, "1");
+
+    // The next worker begins behind the commit, and sees what it deleted.
+    cluster.safe_psql("postgres", "CHECKPOINT");
+    end_worker(cluster.worker_pid());
+    std::fs::remove_dir_all(cluster.data_dir().join("pg_walker")).unwrap();
+    cluster.walker_wait();
+    cluster.safe_psql("postgres", "SELECT garbage_base_scan('t')");
+    let map = "SELECT sum(n_dead_tuples), bool_and(exact) FROM garbage_map('t')";
+    cluster.poll_query_until("postgres", map, "0|t");
+    let undecided = "SELECT pending_transactions FROM garbage_status";
+    assert_eq!(cluster.safe_psql("postgres", undecided), "1");
+
+    // The one who writes records of running transactions.
+    let pid = cluster.stop_waiting_background("background writer");
+    let written = cluster.current_lsn();
+    wait_for("");
+    deleter.wait().expect("a commit");
+    cluster.poll_query_until("postgres", map, "10|t");
+    assert_eq!(cluster.current_lsn(), written);
+    signal("CONT", &[pid]);
+    oldest.safe("ROLLBACK");
+    assert_map_exact(&cluster, "postgres");
+}
+
+#[test]
+fn a_parent_that_is_no_longer_kept_is_not_asked_for() {
+    let conf = "autovacuum = off
+        checkpoint_timeout = '1h'";
+    let cluster = Cluster::with_walker("subtransactions", &[], conf);
+    cluster.safe_psql("postgres", "CREATE TABLE t (a int); CREATE TABLE u (a int)");
+    let [mut parent, mut other] = [(); 2].map(|()| Session::open(&cluster, "postgres"));
+    parent.safe("BEGIN");
+    parent.safe("SELECT pg_current_xact_id()");
+    // A file of pg_subtrans has 65,536.
+    other.safe("SET synchronous_commit = off");
+    other.safe(
+        "DO $$ BEGIN
+             FOR i IN 1..135000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP;
+         END $$",
+    );
+    // More subtransactions than the process array has room for, so that who
+    // asks about others has to look for their parents.
+    other.safe("BEGIN");
+    for n in 1..=70 {
+        other.safe(&format!("SAVEPOINT s{n}"));
+        other.safe("INSERT INTO u VALUES (1)");
+    }
+    parent.safe("SAVEPOINT s");
+    parent.safe("INSERT INTO t SELECT generate_series(1, 100)");
+    parent.safe("COMMIT");
+    // Where what nobody needs is removed, of the oldest that runs,
+    cluster.safe_psql("postgres", "CHECKPOINT");
+    let first = cluster.data_dir().join("pg_subtrans/0000");
+    assert!(!first.exists(), "what is older is still there");
+    // and a worker that has not seen the end of it.
+    end_worker(cluster.worker_pid());
+    std::fs::remove_dir_all(cluster.data_dir().join("pg_walker")).unwrap();
+    cluster.walker_wait();
+    cluster.safe_psql("postgres", "SELECT garbage_base_scan('t')");
+    let map = "SELECT n_tuples, exact FROM garbage_map('t')";
+    assert_eq!(cluster.safe_psql("postgres", map), "100|t");
+    assert_eq!(cluster.plugin("garbagemap", "errors"), "0");
+    other.safe("COMMIT");
+    assert_map_exact(&cluster, "postgres");
 }
 
 #[test]

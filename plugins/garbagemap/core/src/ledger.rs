@@ -210,7 +210,7 @@ impl<S: Sink> Ledger<S> {
     /// change to this block is still to be made: a base scan may have seen it
     /// already.
     #[inline]
-    fn admit(&mut self, idx: u32, at: At) -> bool {
+    pub(crate) fn admit(&mut self, idx: u32, at: At) -> bool {
         let Some(rel) = self.rels.get_mut(idx) else {
             return false;
         };

@@ -169,6 +169,9 @@ impl<S: Sink> Ledger<S> {
                 range.forget_block(b, mem);
                 Ok(Effect::default())
             });
+        } else {
+            // Nothing to forget, but for a base scan the block has changed.
+            self.admit(idx, at);
         }
     }
 }

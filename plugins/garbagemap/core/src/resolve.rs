@@ -5,7 +5,7 @@ use walker_wal::TransactionId;
 use crate::Sink;
 use crate::ledger::Ledger;
 use crate::relation::Relation;
-use crate::xact::{Oracle, Outcome, Touch, precedes};
+use crate::xact::{Oracle, Outcome, Touch, XidStatus, precedes};
 
 impl<S: Sink> Ledger<S> {
     /// A transaction and its children have ended, says the WAL.
@@ -39,17 +39,37 @@ impl<S: Sink> Ledger<S> {
         oldest_running: Option<TransactionId>,
         oracle: &mut dyn Oracle,
     ) {
-        let mut lost = Vec::new();
-        if lost.try_reserve(self.txs.len()).is_err() {
-            return; // the next such record comes in 15 seconds
+        // Else the next such record comes in 15 seconds.
+        if let Some(ended) = self.ended_of(oldest_running, usize::MAX, oracle) {
+            self.settle_ended(ended.into_iter());
         }
-        lost.extend(
-            self.txs
-                .xids()
-                .filter(|&xid| oldest_running.is_none_or(|old| precedes(xid, old))),
+    }
+
+    /// The undecided transactions that have ended, as the server knows; only
+    /// those that precede `before`, if that is given, and no more than `most` are
+    /// asked about. `None` without memory.
+    pub fn ended_of(
+        &self,
+        before: Option<TransactionId>,
+        most: usize,
+        oracle: &mut dyn Oracle,
+    ) -> Option<Vec<(TransactionId, XidStatus)>> {
+        let mut ended = Vec::new();
+        ended.try_reserve(self.txs.len().min(most)).ok()?;
+        let xids = self.txs.xids();
+        ended.extend(
+            xids.filter(|&xid| before.is_none_or(|before| precedes(xid, before)))
+                .take(most)
+                .map(|xid| (xid, oracle.xid_status(xid)))
+                .filter(|(_, status)| *status != XidStatus::InProgress),
         );
-        for xid in lost {
-            if let Some(outcome) = Outcome::of(oracle.xid_status(xid)) {
+        Some(ended)
+    }
+
+    /// Settle what is still undecided of transactions that have ended.
+    pub fn settle_ended(&mut self, ended: impl Iterator<Item = (TransactionId, XidStatus)>) {
+        for (xid, status) in ended {
+            if let Some(outcome) = Outcome::of(status) {
                 self.settle_transaction(xid, outcome);
             }
         }

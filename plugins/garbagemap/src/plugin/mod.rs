@@ -7,6 +7,7 @@ mod basescan;
 mod oracle;
 mod saver;
 mod status;
+mod undecided;
 
 use crate::area::AREA_NAME;
 use crate::guc;
@@ -19,6 +20,7 @@ use oracle::ServerOracle;
 use pgrx::prelude::*;
 use saver::{Progress, Saver};
 use std::ffi::CString;
+use undecided::Undecided;
 use walker_plugin::state::{StateFile, leaving, redo_pointer};
 use walker_plugin::wal::raw::{FlatRecord, RawRecord};
 use walker_plugin::wal::{Lsn, Record, RmgrId};
@@ -35,8 +37,12 @@ pub struct GarbageMap {
     ledger: Ledger<MapWriter<'static>>,
     scans: BaseScans,
     saver: Saver,
+    undecided: Undecided,
     /// The position of the state the ledger was built from.
     start: Option<Lsn>,
+    /// From here on the WAL has the server's own `wal_level`; only from 17 on do
+    /// checkpoints tell it.
+    level_from: Option<Lsn>,
     /// What is read since is of now, and so are the rates.
     caught_up: bool,
     /// Malformed records logged so far.
@@ -134,7 +140,9 @@ impl Plugin for GarbageMap {
             ledger,
             scans: BaseScans::new(mailbox),
             saver: Saver::new(file, saved),
+            undecided: Undecided::new(),
             start,
+            level_from: start.map(|_| redo_pointer()),
             caught_up: false,
             complaints: 0,
         })
@@ -173,6 +181,11 @@ impl Plugin for GarbageMap {
     fn poll(&mut self, lsn: Lsn) -> Result<(), PluginError> {
         self.ledger.advance(lsn);
         self.caught_up = self.caught_up || is_recent(lsn);
+        if self.level_from.is_some_and(|from| lsn >= from) {
+            self.level_from = None;
+            self.ledger.set_wal_minimal(wal_is_minimal());
+        }
+        self.undecided.settle(&mut self.ledger, lsn);
         // SAFETY: reads the clock.
         let now = self
             .caught_up
@@ -225,8 +238,9 @@ impl Plugin for GarbageMap {
         // A change of it may be what was lost. From the redo pointer on it is the
         // server's, as whoever starts one with another level makes a checkpoint
         // first; of before nobody knows.
-        let minimal = wal_is_minimal() || to < redo_pointer();
-        self.ledger.set_wal_minimal(minimal);
+        let redo = redo_pointer();
+        self.ledger.set_wal_minimal(wal_is_minimal() || to < redo);
+        self.level_from = Some(redo);
         Ok(())
     }
 }
@@ -263,11 +277,14 @@ impl GarbageMap {
     }
 }
 
-/// Whether the server writes WAL with `wal_level = minimal`.
+/// Whether the server writes WAL with `wal_level = minimal`. What a standby
+/// replays was never written so, whatever its own setting is; when it is
+/// promoted, a record tells.
 fn wal_is_minimal() -> bool {
-    // SAFETY: a setting, read on the main thread.
-    let level = unsafe { pg_sys::wal_level };
-    level == pg_sys::WalLevel::WAL_LEVEL_MINIMAL as i32
+    // SAFETY: shared memory (access/transam/xlog.c), and a setting, read on the
+    // main thread.
+    let (standby, level) = unsafe { (pg_sys::RecoveryInProgress(), pg_sys::wal_level) };
+    !standby && level == pg_sys::WalLevel::WAL_LEVEL_MINIMAL as i32
 }
 
 /// Whether not much WAL lies behind this position.

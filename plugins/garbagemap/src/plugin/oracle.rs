@@ -138,6 +138,23 @@ unsafe fn updater_of(mxid: u32) -> Option<u32> {
     )
 }
 
+/// Nothing older is running; and whose subtransaction anything younger is, the
+/// server remembers, as long as this one runs. (If it ends just now, and a
+/// checkpoint forgets at the same time, the question may be an ERROR. The next
+/// time it is none.)
+fn oldest_running() -> pg_sys::TransactionId {
+    // SAFETY: both look through the process array under its lock
+    // (storage/ipc/procarray.c). The first must not be asked in recovery, to which
+    // nobody goes back; the second also minds what snapshots see, for which it
+    // looks at every process.
+    unsafe {
+        match pg_sys::RecoveryInProgress() {
+            false => pg_sys::GetOldestActiveTransactionId(),
+            true => pg_sys::GetOldestTransactionIdConsideredRunning(),
+        }
+    }
+}
+
 /// # Safety
 /// XactTruncationLock must be held.
 unsafe fn status_of(xid: u32, oldest: u32) -> XidStatus {
@@ -148,11 +165,10 @@ unsafe fn status_of(xid: u32, oldest: u32) -> XidStatus {
     // SAFETY: TransactionIdIsInProgress, TransactionIdDidCommit and
     // TransactionIdGetCommitLSN take any xid whose status is kept. The first two
     // trust two horizons that a snapshot would set; we take none, so they get
-    // the bound that holds for every xid we ask about. "In progress" is asked
-    // first: a transaction leaves the list of running ones only after its status
-    // is in the commit log.
+    // the oldest xid that runs. "In progress" is asked first: a transaction
+    // leaves the list of running ones only after its status is in the commit log.
     unsafe {
-        let oldest = pg_sys::TransactionId::from(oldest);
+        let oldest = oldest_running();
         pg_sys::RecentXmin = oldest;
         pg_sys::TransactionXmin = oldest;
         if pg_sys::TransactionIdIsInProgress(xid) {

@@ -185,8 +185,8 @@ impl<S: Sink> Ledger<S> {
         self.stats.malformed_records += 1;
         self.note_recent();
         match rec.rmid() {
-            // Whatever it dropped or cut, it does not say.
-            RmgrId::SMGR | RmgrId::DBASE | RmgrId::TBLSPC => self.mark_all_unknown(),
+            // Whatever it dropped, cut or decided, it does not say.
+            RmgrId::XACT | RmgrId::SMGR | RmgrId::DBASE | RmgrId::TBLSPC => self.mark_all_unknown(),
             _ => main_blocks(rec).for_each(|block| self.forget_block(at(rec, &block))),
         }
     }

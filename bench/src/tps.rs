@@ -15,20 +15,40 @@ const CONF: &str = "fsync = on
      shared_buffers = '512MB'
      checkpoint_timeout = '1h'
      max_wal_size = '16GB'
+     min_wal_size = '2GB'
      wal_keep_size = 0";
+
+/// Files of WAL that are there to be used again: more than a half of a round
+/// needs. Who has none left makes one in the middle of a turn, with zeroes, and
+/// all wait for it; how many there were was chance.
+const SPARE: usize = 40;
 
 /// Servers take turns of so many seconds each.
 const TURN: u64 = 2;
 
-/// Turns of each server until walker moves to the other one: half a round.
+/// Turns of each server until walker moves to the other one: half a round. Of an
+/// even number each has as many early ones as the other.
 fn turns() -> u64 {
     let quick = env_number("BENCH_QUICK", 0) != 0;
-    env_number("BENCH_SECONDS", if quick { 4 } else { 12 }).div_ceil(2 * TURN)
+    let seconds = env_number("BENCH_SECONDS", if quick { 4 } else { 16 });
+    seconds.div_ceil(2 * TURN).next_multiple_of(2)
 }
 
 fn new_cluster(name: &str) -> Cluster {
     let cluster = Cluster::with_walker(name, &[], CONF);
     Pgbench::init(&cluster, "postgres", 10);
+    cluster
+}
+
+/// As [`new_cluster`], with files of WAL to be used again.
+fn new_cluster_with_spare_wal(name: &str) -> Cluster {
+    let cluster = new_cluster(name);
+    for _ in 0..SPARE {
+        cluster.safe_psql(
+            "postgres",
+            "SELECT pg_logical_emit_message(false, '', ''); SELECT pg_switch_wal()",
+        );
+    }
     cluster
 }
 
@@ -77,6 +97,7 @@ fn change_places(commit: &str, with: &Cluster, without: &Cluster) -> u32 {
     for (cluster, preload) in [(with, PRELOAD), (without, "shared_preload_libraries = ''")] {
         cluster.append_conf(&format!("{preload}\nsynchronous_commit = {commit}"));
         cluster.restart();
+        // Files of WAL of before are there to be used again.
         cluster.safe_psql("postgres", "CHECKPOINT");
     }
     // What was written while it was not there.
@@ -91,7 +112,10 @@ fn change_places(commit: &str, with: &Cluster, without: &Cluster) -> u32 {
 /// machine does to one it does to the other as well. No two servers are equally
 /// fast, so each has walker in one half of a round.
 pub fn measure(rounds: usize, _: u64, to: &mut Report) {
-    let servers = [new_cluster("tps"), new_cluster("tps-other")];
+    let servers = [
+        new_cluster_with_spare_wal("tps"),
+        new_cluster_with_spare_wal("tps-other"),
+    ];
     for commit in ["on", "off"] {
         let (mut with, mut without): (Vec<_>, Vec<_>) = Default::default();
         for round in 1..=rounds {

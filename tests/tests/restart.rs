@@ -125,6 +125,29 @@ fn a_slot_keeps_the_last_record() {
     });
 }
 
+/// Whoever has no state needs nothing of what it was given.
+#[test]
+fn a_slot_follows_one_without_state() {
+    if plain() {
+        return;
+    }
+    let cluster = cluster(
+        "stateless",
+        "wal_keep_size = 0\nwalker.slot_name = 'walker'",
+    );
+    cluster.append_conf("walker.plugins = 'listener'");
+    cluster.reload();
+    let plugins = "SELECT string_agg(name, ' ') FROM walker_plugins WHERE state = 'running'";
+    cluster.poll_query_until("postgres", plugins, "listener");
+    let lsn = cluster.current_lsn();
+    let followed = format!("SELECT restart_lsn > '{lsn}' FROM pg_replication_slots");
+    poll_until("the slot to follow", || {
+        cluster.safe_psql("postgres", "SELECT pg_switch_wal(); CHECKPOINT");
+        cluster.walker_wait();
+        (cluster.safe_psql("postgres", &followed) == "t").then_some(())
+    });
+}
+
 /// Where nothing keeps it, it is told.
 #[test]
 fn lost_wal_is_a_gap() {

@@ -112,10 +112,7 @@ fn change_places(commit: &str, with: &Cluster, without: &Cluster) -> u32 {
 /// machine does to one it does to the other as well. No two servers are equally
 /// fast, so each has walker in one half of a round.
 pub fn measure(rounds: usize, _: u64, to: &mut Report) {
-    let servers = [
-        new_cluster_with_spare_wal("tps"),
-        new_cluster_with_spare_wal("tps-other"),
-    ];
+    let servers = ["tps", "tps-other"].map(new_cluster_with_spare_wal);
     for commit in ["on", "off"] {
         let (mut with, mut without): (Vec<_>, Vec<_>) = Default::default();
         for round in 1..=rounds {

@@ -4,7 +4,7 @@ use crate::guc;
 use crate::plugin::current::{self, Callback};
 use crate::plugin::{LoadError, LoadedPlugin, load};
 use crate::shared::{Control, PluginState};
-use crate::worker::{signals, watch};
+use crate::worker::watch;
 use core::sync::atomic::Ordering::Relaxed;
 use pgrx::prelude::*;
 use walker_plugin::wal::Lsn;
@@ -72,11 +72,9 @@ fn load_one(control: &Control, index: usize, name: &str) -> Option<LoadedPlugin>
     }
     // A FATAL in its _PG_init must be laid to its charge, too.
     let resume = Lsn(status.applied_lsn.load(Relaxed));
-    watch::on();
-    current::enter(index as u32, Callback::Load, resume);
+    watch::enter(index as u32, Callback::Load, resume);
     let loaded = load(name);
-    current::leave();
-    signals::came_back();
+    watch::leave();
     match loaded {
         Ok(plugin) => {
             control.set_text(&status.library, &plugin.library);

@@ -115,8 +115,7 @@ fn pause(time: Duration) {
     }
     wait::Waiter::new().sleep(time);
     if let Some(running) = asked {
-        watch::on();
-        current::enter(running.plugin, running.callback, running.lsn);
+        watch::enter(running.plugin, running.callback, running.lsn);
     }
 }
 

@@ -5,10 +5,10 @@
 )]
 
 use super::durable::Remembered;
-use super::{loading, signals, watch};
+use super::{loading, watch};
 use crate::guc::{self, MAX_PLUGINS};
 use crate::memory;
-use crate::plugin::current::{self, Callback};
+use crate::plugin::current::Callback;
 use crate::plugin::{DispatchTable, LoadedPlugin};
 use crate::reader::{redo_pointer, segment_size};
 use crate::shared::{self, Control, PluginState};
@@ -299,12 +299,10 @@ impl Plugins {
 /// marked as running.
 fn call<R>(plugin: u32, callback: Callback, lsn: Lsn, f: impl FnOnce() -> R) -> R {
     let before = memory::before();
-    watch::on();
-    current::enter(plugin, callback, lsn);
+    watch::enter(plugin, callback, lsn);
     // SAFETY: `f` does nothing but the call.
     let result = unsafe { pg_sys::ffi::pg_guard_ffi_boundary(f) };
-    current::leave();
-    signals::came_back();
+    watch::leave();
     memory::after(plugin, before);
     worked(plugin, callback);
     result

@@ -303,10 +303,8 @@ impl Worker<'_> {
             self.show();
         }
         self.flush_whole();
-        signals::forgive();
         self.slot.leave_behind(self.control);
         self.plugins.shut_down(self.reader.end());
-        signals::forgive();
         ereport!(
             LOG,
             PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,

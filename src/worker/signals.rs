@@ -118,20 +118,15 @@ pub fn reload_requested() -> bool {
     }
 }
 
-/// A plugin's call came back, of which `die` may have been asked for: that is
-/// not to end the next one's. The worker still leaves, by its own way.
+/// A plugin's call came back, of which `die` may have been asked for: that is to
+/// end neither the next one's nor, with a message on the way out, the worker,
+/// which still leaves by its own way.
 #[inline]
 pub fn came_back() {
     if shutdown_requested() {
-        forgive();
+        // SAFETY: a flag of the server.
+        unsafe { (&raw mut pg_sys::ProcDiePending).write_volatile(0) }
     }
-}
-
-/// Forget that `die` was asked for: the process is leaving anyway, and a
-/// message on the way out would otherwise end it as an error.
-pub fn forgive() {
-    // SAFETY: a flag of the server.
-    unsafe { (&raw mut pg_sys::ProcDiePending).write_volatile(0) }
 }
 
 /// Serve interrupts: barriers, memory context logging, and the like.

@@ -12,12 +12,13 @@
 //! while the next CHECK_FOR_INTERRUPTS ends it.
 
 use crate::compat::{USER_TIMEOUT, raw};
-use crate::plugin::current::{self, Running};
+use crate::plugin::current::{self, Callback, Running};
 use crate::shared::{self, Control};
 use crate::worker::signals;
 use core::cell::Cell;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
+use walker_plugin::wal::Lsn;
 
 const TICK_MS: i32 = 1000;
 const SECOND: i64 = 1_000_000;
@@ -77,6 +78,18 @@ pub fn off() {
     if let Some(control) = shared::control() {
         clear(control);
     }
+}
+
+/// Code of a plugin begins to run, and is watched.
+pub fn enter(plugin: u32, callback: Callback, lsn: Lsn) {
+    on();
+    current::enter(plugin, callback, lsn);
+}
+
+/// It came back.
+pub fn leave() {
+    current::leave();
+    signals::came_back();
 }
 
 /// Nothing has been running for long.

@@ -132,6 +132,16 @@ pub fn end_worker(pid: u32) {
     poll_until("the worker to end", || (!is_alive(pid)).then_some(()));
 }
 
+/// Ends the worker and does something before the next one starts.
+pub fn between_workers<R>(cluster: &Cluster, act: impl FnOnce() -> R) -> R {
+    let pid = cluster.worker_pid();
+    end_worker(pid);
+    let result = act();
+    let sql = format!("SELECT pid <> {pid} AND state <> 'starting' FROM walker_status");
+    cluster.poll_query_until("postgres", &sql, "t");
+    result
+}
+
 /// The postmaster restarts its server by itself, unless the start fails, see
 /// `Cluster::start`.
 fn wait_for_restart(cluster: &Cluster, offset: usize) {

@@ -1,6 +1,6 @@
 //! Base scans: what predates the walker becomes exact while writers go on.
 
-use walker_tests::crash::end_worker;
+use walker_tests::crash::{between_workers, end_worker};
 use walker_tests::oracle::assert_map_exact;
 use walker_tests::pgbench::{Pgbench, mixed};
 use walker_tests::process::signal;
@@ -140,9 +140,7 @@ fn no_state_outlives_a_commit() {
     deleter.safe("DELETE FROM t WHERE g % 7 = 0");
     // The next worker begins behind the deletion, and knows nothing of it.
     cluster.safe_psql("postgres", "CHECKPOINT");
-    end_worker(cluster.worker_pid());
-    std::fs::remove_dir_all(cluster.data_dir().join("pg_walker")).unwrap();
-    cluster.walker_wait();
+    forget_running(&cluster);
 
     // The one who would make the commit durable.
     cluster.stop_waiting_background("walwriter");
@@ -199,9 +197,7 @@ fn a_commit_that_waits_for_a_standby_is_counted_at_last() {
 
     // The next worker begins behind the commit, and sees what it deleted.
     cluster.safe_psql("postgres", "CHECKPOINT");
-    end_worker(cluster.worker_pid());
-    std::fs::remove_dir_all(cluster.data_dir().join("pg_walker")).unwrap();
-    cluster.walker_wait();
+    forget_running(&cluster);
     cluster.safe_psql("postgres", "SELECT garbage_base_scan('t')");
     let map = "SELECT sum(n_dead_tuples), bool_and(exact) FROM garbage_map('t')";
     cluster.poll_query_until("postgres", map, "0|t");
@@ -251,9 +247,7 @@ fn a_parent_that_is_no_longer_kept_is_not_asked_for() {
     let first = cluster.data_dir().join("pg_subtrans/0000");
     assert!(!first.exists(), "what is older is still there");
     // and a worker that has not seen the end of it.
-    end_worker(cluster.worker_pid());
-    std::fs::remove_dir_all(cluster.data_dir().join("pg_walker")).unwrap();
-    cluster.walker_wait();
+    forget_running(&cluster);
     cluster.safe_psql("postgres", "SELECT garbage_base_scan('t')");
     let map = "SELECT n_tuples, exact FROM garbage_map('t')";
     assert_eq!(cluster.safe_psql("postgres", map), "100|t");
@@ -307,7 +301,15 @@ fn held_garbage_names_its_holder() {
     assert_eq!(held(), "");
 }
 
-/// Start the worker anew without what it knew.
+/// The worker ends, and the next one knows nothing of what it knew.
+fn forget_running(cluster: &Cluster) {
+    between_workers(cluster, || {
+        std::fs::remove_dir_all(cluster.data_dir().join("pg_walker")).unwrap();
+    });
+    cluster.walker_wait();
+}
+
+/// The same with the server.
 fn forget(cluster: &Cluster) {
     cluster.safe_psql("postgres", "CHECKPOINT");
     cluster.stop(Mode::Fast);

@@ -10,7 +10,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use walker_state::{Header, Identity, RecordId, check, write};
-use walker_tests::crash::end_worker;
+use walker_tests::crash::between_workers;
 use walker_tests::oracle::{assert_map_exact, assert_map_exact_and_known};
 use walker_tests::poll::env_number;
 use walker_tests::rng::Rng;
@@ -34,16 +34,6 @@ fn cluster(name: &str) -> Cluster {
 
 fn state(cluster: &Cluster, name: &str) -> PathBuf {
     cluster.data_dir().join("pg_walker").join(name)
-}
-
-/// Ends the worker and does something before the next one starts.
-fn between_workers<R>(cluster: &Cluster, act: impl FnOnce() -> R) -> R {
-    let pid = cluster.worker_pid();
-    end_worker(pid);
-    let result = act();
-    let sql = format!("SELECT pid <> {pid} AND state <> 'starting' FROM walker_status");
-    cluster.poll_query_until("postgres", &sql, "t");
-    result
 }
 
 /// A file put together anew, with checksums that are right.

@@ -48,4 +48,4 @@ pub use sink::{MAX_RANGE_BLOCKS, RangeCounts, Sink};
 pub use state::LoadError;
 pub use stats::{BlockView, Config, Stats};
 pub use unsaved::Unsaved;
-pub use xact::{Oracle, XidStatus};
+pub use xact::{Oracle, Outcome, XidStatus};

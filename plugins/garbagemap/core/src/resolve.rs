@@ -5,7 +5,7 @@ use walker_wal::TransactionId;
 use crate::Sink;
 use crate::ledger::Ledger;
 use crate::relation::Relation;
-use crate::xact::{Oracle, Outcome, Touch, XidStatus, precedes};
+use crate::xact::{Oracle, Outcome, Touch, precedes};
 
 impl<S: Sink> Ledger<S> {
     /// A transaction and its children have ended, says the WAL.
@@ -53,26 +53,21 @@ impl<S: Sink> Ledger<S> {
         before: Option<TransactionId>,
         most: usize,
         oracle: &mut dyn Oracle,
-    ) -> Option<Vec<(TransactionId, XidStatus)>> {
+    ) -> Option<Vec<(TransactionId, Outcome)>> {
         let mut ended = Vec::new();
         ended.try_reserve(self.txs.len().min(most)).ok()?;
         let xids = self.txs.xids();
         ended.extend(
             xids.filter(|&xid| before.is_none_or(|before| precedes(xid, before)))
                 .take(most)
-                .map(|xid| (xid, oracle.xid_status(xid)))
-                .filter(|(_, status)| *status != XidStatus::InProgress),
+                .filter_map(|xid| Some((xid, Outcome::of(oracle.xid_status(xid))?))),
         );
         Some(ended)
     }
 
     /// Settle what is still undecided of transactions that have ended.
-    pub fn settle_ended(&mut self, ended: impl Iterator<Item = (TransactionId, XidStatus)>) {
-        for (xid, status) in ended {
-            if let Some(outcome) = Outcome::of(status) {
-                self.settle_transaction(xid, outcome);
-            }
-        }
+    pub fn settle_ended(&mut self, ended: impl Iterator<Item = (TransactionId, Outcome)>) {
+        ended.for_each(|(xid, outcome)| self.settle_transaction(xid, outcome));
     }
 
     fn settle_transaction(&mut self, xid: TransactionId, outcome: Outcome) {

@@ -102,11 +102,6 @@ impl<S: Sink> Ledger<S> {
         }
     }
 
-    /// How many transactions are undecided that changed what is known.
-    pub fn undecided(&self) -> usize {
-        self.txs.len()
-    }
-
     /// What is known of a block; `None` if nothing is. Allocates, so it is for
     /// tests and diagnostics.
     pub fn block(&self, locator: RelFileLocator, blkno: BlockNumber) -> Option<BlockView> {

@@ -38,8 +38,10 @@ pub trait Oracle {
 
 /// How a transaction's undecided events are settled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Outcome {
+pub enum Outcome {
+    /// It committed.
     Committed,
+    /// It aborted, or was lost in a crash.
     Aborted,
     /// Nobody knows any more.
     Unknown,

@@ -142,7 +142,7 @@ unsafe fn updater_of(mxid: u32) -> Option<u32> {
 /// server remembers, as long as this one runs. (If it ends just now, and a
 /// checkpoint forgets at the same time, the question may be an ERROR. The next
 /// time it is none.)
-fn oldest_running() -> pg_sys::TransactionId {
+pub fn oldest_running() -> pg_sys::TransactionId {
     // SAFETY: both look through the process array under its lock
     // (storage/ipc/procarray.c). The first must not be asked in recovery, to which
     // nobody goes back; the second also minds what snapshots see, for which it

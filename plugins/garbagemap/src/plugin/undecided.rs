@@ -8,9 +8,9 @@
 //! it is no longer one of them, but only if nobody runs for longer, and a server
 //! that does nothing else writes none.
 
-use super::oracle::ServerOracle;
+use super::oracle::{ServerOracle, oldest_running};
 use garbagemap_core::map::MapWriter;
-use garbagemap_core::{Ledger, XidStatus};
+use garbagemap_core::{Ledger, Outcome};
 use pgrx::prelude::*;
 use std::time::{Duration, Instant};
 use walker_plugin::wal::Lsn;
@@ -19,13 +19,13 @@ use walker_plugin::wal::Lsn;
 const ASK: Duration = Duration::from_secs(1);
 /// About more of them it is not asked at once, and only about some that are older
 /// than all that run.
-const MOST: usize = 1000;
+const MOST: u64 = 1000;
 
 /// What the server was asked.
 pub struct Undecided {
     asked: Instant,
     /// Those that had ended,
-    ended: Vec<(u32, XidStatus)>,
+    ended: Vec<(u32, Outcome)>,
     /// the end of each in front of this position.
     upto: Lsn,
 }
@@ -52,26 +52,22 @@ impl Undecided {
             }
             return;
         }
-        if ledger.undecided() == 0 || self.asked.elapsed() < ASK {
+        let undecided = ledger.stats().pending_transactions;
+        if undecided == 0 || self.asked.elapsed() < ASK {
             return;
         }
         self.asked = Instant::now();
-        // SAFETY: GetOldestActiveTransactionId (storage/ipc/procarray.c) looks
-        // through the process array under its lock, and must not be asked in
-        // recovery, to which nobody goes back.
-        let oldest = unsafe {
-            if pg_sys::RecoveryInProgress() {
-                return;
-            }
-            pg_sys::GetOldestActiveTransactionId().into_inner()
-        };
-        let before = (ledger.undecided() > MOST).then_some(oldest);
+        // SAFETY: reads shared memory (access/transam/xlog.c).
+        if unsafe { pg_sys::RecoveryInProgress() } {
+            return;
+        }
+        let before = (undecided > MOST).then(|| oldest_running().into_inner());
         self.ended = ledger
-            .ended_of(before, MOST, &mut ServerOracle)
+            .ended_of(before, MOST as usize, &mut ServerOracle)
             .unwrap_or_default();
         // Behind the answers: a transaction has written its end when it is no
         // longer running.
-        // SAFETY: reads shared memory (access/transam/xlog.c).
+        // SAFETY: as above.
         self.upto = Lsn(unsafe { pg_sys::GetXLogInsertRecPtr() });
     }
 }

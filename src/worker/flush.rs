@@ -61,11 +61,11 @@ impl Worker<'_> {
         self.release();
     }
 
-    /// Let WAL go that no plugin will need again.
+    /// Let WAL go that no plugin will need again: without any, all that was
+    /// read.
     fn release(&mut self) {
-        if let Some(durable) = self.plugins.durable(self.control) {
-            self.slot.advance(durable);
-        }
+        let durable = self.plugins.durable(self.control);
+        self.slot.advance(durable.unwrap_or(self.reader.end()));
     }
 
     /// All of it, as nothing will be read any more. A plugin that finds no end

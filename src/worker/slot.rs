@@ -51,7 +51,11 @@ impl Slot {
             held_from: Lsn(0),
         };
         // What the last process held, it no longer does.
+        let left = control.text(&control.slot);
         control.set_text(&control.slot, "");
+        if !left.is_empty() && left != slot.name {
+            drop_unconfigured(&left);
+        }
         slot.take(control);
         slot
     }
@@ -127,19 +131,11 @@ impl Slot {
         }
     }
 
-    /// The slot is no longer the configured one: nobody would advance it, and
-    /// what nobody advances fills the disk.
+    /// Drop the slot if it is no longer the configured one.
     pub fn leave_behind(&mut self, control: &Control) {
         if self.held && self.name != guc::slot_name() {
-            ereport!(
-                LOG,
-                PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
-                format!(
-                    "walker drops replication slot \"{}\", which is no longer walker.slot_name",
-                    self.name
-                )
-            );
-            self.drop_it(control);
+            drop_unconfigured(&self.name);
+            self.lost(control);
         }
     }
 
@@ -176,27 +172,51 @@ impl Slot {
     }
 
     fn drop_it(&mut self, control: &Control) {
-        let dropped = CString::new(self.name.as_str())
-            .map_err(|e| e.to_string())
-            .and_then(|name| {
-                // SAFETY: we hold the slot, and nowait makes the drop fail
-                // rather than wait for whoever may take it in between
-                // (replication/slot.c).
-                guarded(|| unsafe {
-                    pg_sys::ReplicationSlotRelease();
-                    pg_sys::ReplicationSlotDrop(name.as_ptr(), true);
-                })
-            });
-        if let Err(why) = dropped {
-            ereport!(
-                WARNING,
-                PgSqlErrorCode::ERRCODE_OBJECT_IN_USE,
-                format!("walker could not drop replication slot \"{}\"", self.name),
-                why
-            );
-        }
+        drop_slot(&self.name);
+        self.lost(control);
+    }
+
+    fn lost(&mut self, control: &Control) {
         self.held = false;
         control.set_text(&control.slot, "");
+    }
+}
+
+/// A slot that the worker held is no longer the configured one: nobody would
+/// advance it, and what nobody advances fills the disk.
+fn drop_unconfigured(name: &str) {
+    ereport!(
+        LOG,
+        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+        format!("walker drops replication slot \"{name}\", which is no longer walker.slot_name")
+    );
+    drop_slot(name);
+}
+
+/// Drop a slot that this process or the one before it held. Who has dropped it
+/// before has done what was wanted.
+fn drop_slot(name: &str) {
+    let dropped = CString::new(name)
+        .map_err(|e| e.to_string())
+        .and_then(|name| {
+            // SAFETY: nowait makes the drop fail rather than wait for whoever may
+            // have taken it (replication/slot.c).
+            guarded(|| unsafe {
+                if !pg_sys::MyReplicationSlot.is_null() {
+                    pg_sys::ReplicationSlotRelease();
+                }
+                if !pg_sys::SearchNamedReplicationSlot(name.as_ptr(), true).is_null() {
+                    pg_sys::ReplicationSlotDrop(name.as_ptr(), true);
+                }
+            })
+        });
+    if let Err(why) = dropped {
+        ereport!(
+            WARNING,
+            PgSqlErrorCode::ERRCODE_OBJECT_IN_USE,
+            format!("walker could not drop replication slot \"{name}\""),
+            why
+        );
     }
 }
 

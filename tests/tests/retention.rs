@@ -139,6 +139,16 @@ fn a_slot_keeps_what_was_not_read() {
     cluster.reload();
     let slots = "SELECT string_agg(slot_name, ' ') FROM pg_replication_slots";
     cluster.poll_query_until("postgres", slots, "other");
+    // Also if the worker has to leave before it sees that.
+    let worker = cluster.stop_waiting_worker();
+    cluster.append_conf("walker.slot_name = 'third'");
+    cluster.reload();
+    cluster.safe_psql(
+        "postgres",
+        &format!("SELECT pg_terminate_backend({worker})"),
+    );
+    signal("CONT", &[worker]);
+    cluster.poll_query_until("postgres", slots, "third");
     cluster.append_conf("walker.slot_name = ''");
     cluster.reload();
     cluster.poll_query_until("postgres", slots, "");

@@ -132,11 +132,6 @@ pub fn running() -> Option<Running> {
     })
 }
 
-/// Whether a plugin's code is running; safe in a signal handler.
-pub fn in_plugin() -> bool {
-    PLUGIN.load(Relaxed) != NONE
-}
-
 /// A record was read that ends here.
 #[inline]
 pub(super) fn read_to(end: u64) {

@@ -1,12 +1,12 @@
 //! Signals of the worker.
 //!
 //! SIGTERM is a request that the loop serves between two records, because the
-//! plugins' state should be written before the process ends. Only if plugin
-//! code is running does the server's own `die` come in as well: it makes the
-//! next CHECK_FOR_INTERRUPTS of a plugin that loops end the process.
+//! plugins' state should be written before the process ends. Only if one call of
+//! a plugin lasts long after that does the server's own `die` come in as well
+//! (see `watch`): it makes the next CHECK_FOR_INTERRUPTS of a plugin that loops
+//! end the process.
 
 use crate::compat::{self, raw};
-use crate::plugin::current;
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use pgrx::prelude::*;
@@ -41,11 +41,7 @@ unsafe extern "C-unwind" fn terminate(_signo: c_int) {
     // installed in the worker alone, whose latch it sets.
     unsafe {
         let errno = *__errno_location();
-        if current::in_plugin() {
-            end_plugin();
-        } else {
-            set_latch();
-        }
+        set_latch();
         *__errno_location() = errno;
     }
 }
@@ -131,8 +127,8 @@ pub fn came_back() {
 
 /// Serve interrupts: barriers, memory context logging, and the like.
 pub fn serve() {
-    // SAFETY: between two records nothing is held. A SIGTERM that came while
-    // a plugin was running also asked for `die`; we leave by our own way.
+    // SAFETY: between two records nothing is held. After SIGTERM the timer may
+    // have asked for `die` while a plugin was running; we leave by our own way.
     unsafe {
         came_back();
         if (&raw const pg_sys::InterruptPending).read_volatile() != 0 {

@@ -8,8 +8,9 @@
 //! neither allocate nor take locks, so it cannot use ereport.
 //!
 //! After SIGTERM the worker leaves and lets plugins write what they have. One that
-//! does not come back from that must not keep the server from stopping: after a
-//! while the next CHECK_FOR_INTERRUPTS ends it.
+//! does not come back must not keep the server from stopping: after a while the
+//! next CHECK_FOR_INTERRUPTS ends it. Not at once, for that would take the last
+//! state from plugins that were just at work.
 
 use crate::compat::{USER_TIMEOUT, raw};
 use crate::plugin::current::{self, Callback, Running};
@@ -24,15 +25,26 @@ const TICK_MS: i32 = 1000;
 const SECOND: i64 = 1_000_000;
 /// Time between two lines in the log.
 const WARN_SECONDS: i64 = 10;
-/// How long one call may take after SIGTERM.
-const LEAVE_SECONDS: i64 = 10;
+/// How long one call may take from the tick on that first sees that SIGTERM has
+/// come: one that writes state, and any other, to the next tick.
+const WRITE_PATIENCE: i64 = 10 * SECOND;
+const CALL_PATIENCE: i64 = SECOND / 2;
 
 static ID: AtomicI32 = AtomicI32::new(-1);
 static ON: AtomicBool = AtomicBool::new(false);
 static LAST: Last = Last(Cell::new(None));
 
-/// What ran at the last tick, since when, and when that was last logged.
-struct Last(Cell<Option<(Running, i64, i64)>>);
+/// What ran at the last tick, since when, when that was last logged, and when it
+/// was first seen that it should end.
+#[derive(Clone, Copy)]
+struct Seen {
+    running: Running,
+    since: i64,
+    warned: i64,
+    should_end: Option<i64>,
+}
+
+struct Last(Cell<Option<Seen>>);
 
 // SAFETY: used by the timer's handler, which does not interrupt itself, and by
 // `off`, when the timer cannot fire any more.
@@ -110,21 +122,39 @@ unsafe extern "C-unwind" fn tick() {
         clear(control);
         return;
     };
-    match LAST.0.get() {
-        Some((same, since, warned)) if same == running => {
-            show(control, &running, since);
-            if now - warned >= WARN_SECONDS * SECOND {
-                warn(&running, (now - since) / SECOND);
-                LAST.0.set(Some((same, since, now)));
-            }
-            if now - since >= LEAVE_SECONDS * SECOND && signals::terminated() {
-                signals::end_plugin();
-            }
+    let mut seen = match LAST.0.get() {
+        Some(seen) if seen.running == running => {
+            show(control, &running, seen.since);
+            seen
         }
         _ => {
-            LAST.0.set(Some((running, now, now)));
             clear(control);
+            Seen {
+                running,
+                since: now,
+                warned: now,
+                should_end: None,
+            }
         }
+    };
+    if now - seen.warned >= WARN_SECONDS * SECOND {
+        warn(&running, (now - seen.since) / SECOND);
+        seen.warned = now;
+    }
+    if signals::terminated() {
+        let first = *seen.should_end.get_or_insert(now);
+        if now - first >= patience(running.callback) {
+            signals::end_plugin();
+        }
+    }
+    LAST.0.set(Some(seen));
+}
+
+/// How long a call may take when the worker has to leave.
+fn patience(callback: Callback) -> i64 {
+    match callback {
+        Callback::Flush | Callback::Poll | Callback::Shutdown => WRITE_PATIENCE,
+        _ => CALL_PATIENCE,
     }
 }
 

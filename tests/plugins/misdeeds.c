@@ -7,6 +7,7 @@
 #include "walker.h"
 
 #include "miscadmin.h"
+#include "postmaster/interrupt.h"
 #include "replication/message.h"
 #include "utils/memutils.h"
 
@@ -55,6 +56,21 @@ loop(void)
 	}
 }
 
+/* No misdeed: at work when SIGTERM comes, and done soon after. */
+static void
+work_on(void)
+{
+	int			left = 100;
+
+	while (left > 0)
+	{
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(1000);
+		if (ShutdownRequestPending)
+			left--;
+	}
+}
+
 static void
 misdeed(const char *what)
 {
@@ -84,6 +100,8 @@ misdeed(const char *what)
 		elog(WARNING, "misdeed: only a WARNING");
 	else if (strcmp(what, "loop") == 0)
 		loop();
+	else if (strcmp(what, "work on") == 0)
+		work_on();
 	else if (strcmp(what, "loop blindly") == 0)
 	{
 		for (;;)

@@ -268,6 +268,24 @@ fn a_loop_is_shown_and_can_be_ended() {
     assert_eq!(cluster.server_starts(), 2);
 }
 
+/// SIGTERM takes the last state from nobody who comes back.
+#[test]
+fn one_that_is_at_work_may_finish() {
+    let libraries = [Library::c("misdeeds")];
+    let (cluster, from) = cluster("work", &libraries, "rmgr_counter, misdeeds", "");
+    tell(&cluster, "misdeed", "1 work on");
+    psql_file(&cluster, "postgres", WORK);
+    let busy = "SELECT busy_callback FROM walker_plugins WHERE busy_since IS NOT NULL";
+    cluster.poll_query_until("postgres", busy, "record");
+    let offset = cluster.log_offset();
+    let pid = cluster.worker_pid();
+    cluster.safe_psql("postgres", &format!("SELECT pg_terminate_backend({pid})"));
+    cluster.wait_for_log("walker stopped at", offset);
+    cluster.walker_wait();
+    assert_eq!(cluster.plugin("misdeeds", "errors"), "0");
+    cluster.assert_counts_complete(&from);
+}
+
 #[test]
 fn a_loop_of_one_that_is_to_end_keeps_nobody() {
     let libraries = [Library::c("misdeeds")];

@@ -117,7 +117,7 @@ pub fn load(name: &str) -> Result<LoadedPlugin, LoadError> {
         };
         Ok(())
     })
-    .catch_others(|error| Err(or_shortage(&error, LoadError::Init)))
+    .catch_others(|error| Err(failed(&error, LoadError::Init)))
     .execute()?;
 
     if abi_version < 2 {
@@ -207,7 +207,7 @@ fn open(name: &CStr) -> Result<*mut c_void, LoadError> {
         };
         Ok(())
     })
-    .catch_others(|error| Err(or_shortage(&error, LoadError::Library)))
+    .catch_others(|error| Err(failed(&error, LoadError::Library)))
     .execute()?;
     if handle.is_null() {
         return Err(LoadError::Library(format!(
@@ -218,8 +218,12 @@ fn open(name: &CStr) -> Result<*mut c_void, LoadError> {
     Ok(handle)
 }
 
-/// What a caught error means for the plugin.
-fn or_shortage(error: &CaughtError, otherwise: fn(String) -> LoadError) -> LoadError {
+/// What a caught error means for the plugin, which is left out then.
+fn failed(error: &CaughtError, otherwise: fn(String) -> LoadError) -> LoadError {
+    // SAFETY: the worker holds no lock of its own while it loads plugins; what is
+    // held now is what the failed call left, and others would wait for it for as
+    // long as the worker runs (storage/lmgr/lwlock.c).
+    unsafe { pg_sys::LWLockReleaseAll() };
     let message = message_of(error);
     // The dynamic loader puts the system's words for what failed into its own,
     // and the server has no SQLSTATE for them.

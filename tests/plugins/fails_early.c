@@ -1,6 +1,8 @@
 /* A plugin that fails before its first record. Built with -D for where. */
 #include "walker.h"
 
+#include "storage/lwlock.h"
+
 PG_MODULE_MAGIC;
 WALKER_PLUGIN_ABI;
 
@@ -35,6 +37,11 @@ _PG_walker_plugin_init(WalkerCallbacks *cb)
 {
 #ifdef ERROR_IN_INIT
 	ereport(ERROR, (errmsg("misdeed: ERROR in init"), errdetail("As told.")));
+#endif
+#ifdef ERROR_WITH_A_LOCK
+	if (!LWLockConditionalAcquire(AddinShmemInitLock, LW_EXCLUSIVE))
+		elog(ERROR, "misdeed: somebody has kept the lock");
+	elog(ERROR, "misdeed: ERROR with a lock");
 #endif
 #ifdef ERROR_IN_STARTUP
 	cb->startup_cb = startup;

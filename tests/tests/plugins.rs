@@ -122,6 +122,25 @@ fn unusable_plugins_hurt_nobody() {
     assert_eq!(cluster.server_starts(), 1);
 }
 
+/// The first would hold it for as long as the worker runs, and the second, or any
+/// session, would wait for it.
+#[test]
+fn a_failed_init_keeps_no_lock() {
+    let names = ["lock_first", "lock_second"];
+    let libraries = names.map(|name| Library::c_as(name, "fails_early", &["ERROR_WITH_A_LOCK"]));
+    let setup = Setup {
+        libraries: &libraries,
+        plugins: &names.join(", "),
+        ..Setup::default()
+    };
+    let cluster = Cluster::with_plugins("lock", &setup);
+    for name in names {
+        cluster.wait_for_plugin(name, "failed to load");
+        let error = cluster.plugin(name, "last_error");
+        assert!(error.ends_with("misdeed: ERROR with a lock"), "{error}");
+    }
+}
+
 /// Records of the five resource managers of the original contract, as
 /// pg_waldump counts them over what a plugin has seen.
 fn five_rmgrs(cluster: &Cluster, plugin: &str) -> u64 {

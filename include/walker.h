@@ -14,7 +14,8 @@
  *
  * Callbacks run in walker's background worker, one at a time, between two WAL
  * records. They may ereport(ERROR): the worker ends, restarts and resumes.
- * Memory allocated in CurrentMemoryContext is freed after the record.
+ * Memory allocated in CurrentMemoryContext is freed after the call, but for
+ * startup_cb and start_lsn_cb, in which it lasts as long as the worker.
  */
 #ifndef WALKER_H
 #define WALKER_H
@@ -116,14 +117,18 @@ typedef struct WalkerCallbacks
 	/* The WAL between the two positions was lost. */
 	WalkerGap_cb gap_cb;
 
-	/* The WAL from 'lsn' on belongs to timeline 'tli'. */
+	/*
+	 * Reading has come to timeline 'tli'. 'lsn' is where the reader is, near the
+	 * switch: up to a segment before it, or some records behind it.
+	 */
 	WalkerTimeline_cb timeline_cb;
 
 	/*
 	 * Called between records: at every wake-up of the worker, at least once a
 	 * second; while records are read at least every 10 ms or so, which can be
 	 * many thousands of them; and before walker_status and walker_wait say
-	 * that they were applied.
+	 * that they were applied. All WAL up to 'lsn' has been delivered, or lies
+	 * before where the plugin's own state began.
 	 */
 	WalkerPoll_cb poll_cb;
 
@@ -141,8 +146,8 @@ typedef struct WalkerCallbacks
 	 * in WAL, for plugins that read the format themselves and gain by it. True
 	 * if the record has been taken. False if not: then it is decoded, and goes
 	 * to the record callback, as do those that walker does not have like this:
-	 * about one to a page of WAL, and very long ones. Only called for resource
-	 * managers that have a record callback. Since version 3.
+	 * some that cross the end of a page, and very long ones. Only called for
+	 * resource managers that have a record callback. Since version 3.
 	 */
 	WalkerInPlace_cb in_place_cb;
 } WalkerCallbacks;
@@ -161,8 +166,9 @@ typedef struct WalkerPluginAbi
 	uint32		struct_size;
 } WalkerPluginAbi;
 
+extern PGDLLEXPORT const WalkerPluginAbi *_PG_walker_plugin_abi(void);
+
 #define WALKER_PLUGIN_ABI \
-extern PGDLLEXPORT const WalkerPluginAbi *_PG_walker_plugin_abi(void); \
 const WalkerPluginAbi * \
 _PG_walker_plugin_abi(void) \
 { \
@@ -194,7 +200,9 @@ typedef struct WalkerServices
 	/*
 	 * Find the named part of walker's shared memory or, in the worker and with
 	 * size > 0, reserve it: zeroed, aligned to a cache line, for the life of
-	 * the server. NULL if there is none, or not enough room.
+	 * the server. NULL if there is none, or not enough room. One that has been
+	 * reserved keeps its size: without 'actual', which is set to it, NULL is
+	 * returned if that is less than 'size'.
 	 */
 	void	   *(*shared_area) (const char *name, size_t size, size_t *actual);
 
@@ -211,9 +219,10 @@ typedef struct WalkerServices
 	void		(*wake) (void);
 
 	/*
-	 * In the worker: the last record that was delivered. Saved with a plugin's
-	 * state, it proves later that the state belongs to this server's history.
-	 * False if there is none.
+	 * In the worker, from flush_cb and poll_cb: the last record that was
+	 * delivered. Saved with a plugin's state, it proves later that the state
+	 * belongs to this server's history. False if there is none. In a record
+	 * callback it may still be one before that.
 	 */
 	bool		(*last_record) (WalkerRecordId *id);
 

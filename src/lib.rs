@@ -1,8 +1,8 @@
 //! walker: one background worker that reads every WAL record of the server
 //! and hands it to plugins.
 //!
-//! The way of a record is the way through these modules: `reader` gets it from
-//! the server's XLogReader, `plugin` dispatches it by resource manager ID,
+//! The way of a record is the way through these modules: `reader` finds it as the
+//! server's XLogReader would, or by that, `plugin` dispatches it by resource manager ID,
 //! `shared` is where positions and counters are shown, `sql` shows them.
 //! `worker` is the loop around it.
 #![deny(ffi_unwind_calls)]

@@ -5,8 +5,10 @@ use crate::plugin::current;
 use crate::reader::history;
 use crate::{shared, worker};
 use core::ffi::{CStr, c_char, c_int, c_void};
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::Ordering::{Relaxed, SeqCst};
+use core::sync::atomic::{AtomicU32, fence};
 use pgrx::prelude::*;
+use std::borrow::Cow;
 use walker_plugin::{ABI_VERSION, RecordId, SERVICES_RENDEZVOUS, WalkerServices};
 
 static SERVICES: WalkerServices = WalkerServices {
@@ -42,6 +44,18 @@ unsafe fn text<'a>(ptr: *const c_char) -> &'a str {
     unsafe { CStr::from_ptr(ptr) }.to_str().unwrap_or("")
 }
 
+/// The same of what is but shown, in whatever encoding it is.
+///
+/// # Safety
+/// As for `text`.
+unsafe fn shown<'a>(ptr: *const c_char) -> Cow<'a, str> {
+    if ptr.is_null() {
+        return Cow::Borrowed("");
+    }
+    // SAFETY: the caller's promise.
+    unsafe { CStr::from_ptr(ptr) }.to_string_lossy()
+}
+
 #[pg_guard]
 unsafe extern "C-unwind" fn shared_area(
     name: *const c_char,
@@ -50,12 +64,15 @@ unsafe extern "C-unwind" fn shared_area(
 ) -> *mut c_void {
     // Only the worker reserves: it is the one process that decides about the
     // room, and a backend must not be able to use it up.
-    let size = if worker::is_worker() { size } else { 0 };
+    let reserved = if worker::is_worker() { size } else { 0 };
     // SAFETY: the contract of WalkerServices::shared_area.
-    let area = shared::lend(unsafe { text(name) }, size);
+    let mut area = shared::lend(unsafe { text(name) }, reserved);
     // SAFETY: as above; `actual` may be NULL.
-    if let Some(actual) = unsafe { actual.as_mut() } {
-        *actual = area.map_or(0, |a| a.size);
+    match unsafe { actual.as_mut() } {
+        Some(actual) => *actual = area.map_or(0, |a| a.size),
+        // One that was reserved before may have less than whoever does not ask
+        // relies on.
+        None => area = area.filter(|a| a.size >= size),
     }
     area.map_or(core::ptr::null_mut(), |a| a.start.cast())
 }
@@ -85,7 +102,7 @@ unsafe extern "C-unwind" fn applied_lsn(plugin: *const c_char) -> u64 {
 #[pg_guard]
 unsafe extern "C-unwind" fn log(elevel: c_int, plugin: *const c_char, message: *const c_char) {
     // SAFETY: the contract of WalkerServices::log.
-    let (plugin, message) = unsafe { (text(plugin), text(message)) };
+    let (plugin, message) = unsafe { (text(plugin), shown(message)) };
     // pgrx's own conversion does not know LOG and takes it for ERROR. An ERROR
     // is not a log message: a plugin raises its own.
     let level = match elevel {
@@ -95,9 +112,13 @@ unsafe extern "C-unwind" fn log(elevel: c_int, plugin: *const c_char, message: *
         _ => PgLogLevel::NOTICE,
     };
     let lsn = shared::control().map_or(0, |c| c.applied_lsn.load(Relaxed));
+    let code = match level {
+        PgLogLevel::WARNING => PgSqlErrorCode::ERRCODE_WARNING,
+        _ => PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+    };
     ereport!(
         level,
-        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+        code,
         format!("walker plugin \"{plugin}\": {message}"),
         format!("Position of the worker: {}.", walker_plugin::wal::Lsn(lsn))
     );
@@ -108,9 +129,13 @@ unsafe extern "C-unwind" fn wake() {
     worker::wake();
 }
 
-/// Wake the backends in `walker_wait`, if there are any.
+/// Wake the backends in `walker_wait`, if there are any. They say so again with
+/// each turn of theirs, so that one that was ended is soon forgotten.
 pub fn wake_waiters(control: &shared::Control) {
+    // Behind the position that they wait for.
+    fence(SeqCst);
     if control.waiters.load(Relaxed) != 0 {
+        control.waiters.store(0, Relaxed);
         // SAFETY: initialised when shared memory was built.
         unsafe { pg_sys::ConditionVariableBroadcast(control.applied_cv()) };
     }

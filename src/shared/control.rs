@@ -63,7 +63,8 @@ pub enum PluginState {
     Running = 1,
     /// Its library could not be used.
     LoadFailed = 2,
-    /// Failed three times at one record; left out until `walker_restart()`.
+    /// Failed too often; left out until `walker_restart()`, a new list or a new
+    /// start of the server.
     Quarantined = 3,
 }
 
@@ -173,7 +174,7 @@ pub struct RmgrStats {
 pub struct Control {
     lock: AtomicPtr<pg_sys::LWLock>,
     applied_cv: UnsafeCell<pg_sys::ConditionVariable>,
-    /// Backends in `walker_wait`.
+    /// Not 0 if a backend may be in `walker_wait`.
     pub waiters: AtomicU32,
     /// Somebody woke the worker and waits for what it does; taken back by the
     /// worker before it lets commits gather (16 and later).

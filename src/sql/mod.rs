@@ -1,4 +1,5 @@
-//! What SQL sees: snapshots of shared memory, and three small levers.
+//! What SQL sees: snapshots of shared memory, the WAL's records, and two small
+//! levers.
 //!
 //! No function here waits for the worker, except `walker_wait`.
 

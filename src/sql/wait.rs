@@ -2,9 +2,9 @@
 
 use super::required_control;
 use crate::reader::{current_limit, segment_size};
-use crate::shared::Control;
 use crate::worker;
-use core::sync::atomic::Ordering::{Acquire, Relaxed};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
+use core::sync::atomic::fence;
 use pgrx::datum::Interval;
 use pgrx::prelude::*;
 use std::time::{Duration, Instant};
@@ -37,7 +37,6 @@ fn walker_wait(lsn: PgLsn, timeout: Interval) -> bool {
     let target = before_page_header(lsn.0);
     let event = crate::compat::wait_event(c"WalkerWaitApplied");
 
-    let _waiting = Waiting::new(control);
     loop {
         if control.applied_lsn.load(Acquire) >= target.0 {
             return true;
@@ -52,6 +51,9 @@ fn walker_wait(lsn: PgLsn, timeout: Interval) -> bool {
         unsafe {
             let cv = control.applied_cv();
             pg_sys::ConditionVariablePrepareToSleep(cv);
+            control.waiters.store(1, Relaxed);
+            // One of the two sees what the other one stored: see `wake_waiters`.
+            fence(SeqCst);
             if control.applied_lsn.load(Acquire) < target.0 {
                 let millis = left.min(SLICE).as_millis().max(1);
                 pg_sys::ConditionVariableTimedSleep(cv, millis as core::ffi::c_long, event);
@@ -90,21 +92,5 @@ fn flush_up_to(target: Lsn) {
     unsafe {
         let inserted = before_page_header(Lsn(pg_sys::GetXLogInsertRecPtr()));
         pg_sys::XLogFlush(target.min(inserted).0);
-    }
-}
-
-/// Counts this backend among those the worker must wake.
-struct Waiting(&'static Control);
-
-impl Waiting {
-    fn new(control: &'static Control) -> Self {
-        control.waiters.fetch_add(1, Relaxed);
-        Waiting(control)
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.waiters.fetch_sub(1, Relaxed);
     }
 }

@@ -12,7 +12,7 @@ use crate::plugin::current::Callback;
 use crate::plugin::{DispatchTable, LoadedPlugin};
 use crate::reader::{redo_pointer, segment_size};
 use crate::shared::{self, Control, PluginState};
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 use pgrx::prelude::*;
 use std::time::Duration;
 use walker_plugin::wal::Lsn;
@@ -120,15 +120,15 @@ impl Plugins {
 
     /// Let every plugin do what it does between records.
     pub fn poll(&self, end: Lsn) {
-        self.each(
-            |c| c.poll_cb,
-            Callback::Poll,
-            end,
-            |poll| {
-                // SAFETY: the plugin's own callback, as include/walker.h says.
-                unsafe { poll(end.0) }
-            },
-        );
+        for (index, plugin) in &self.running {
+            let Some(poll) = plugin.callbacks.poll_cb else {
+                continue;
+            };
+            // One that is ahead of the reader must not be told otherwise.
+            let seen = end.max(Lsn(self.positions[*index as usize]));
+            // SAFETY: the plugin's own callback, as include/walker.h says.
+            call(*index, Callback::Poll, seen, || unsafe { poll(seen.0) });
+        }
     }
 
     /// Let plugins make their state durable: `which` has a bit for each.
@@ -300,12 +300,50 @@ impl Plugins {
 fn call<R>(plugin: u32, callback: Callback, lsn: Lsn, f: impl FnOnce() -> R) -> R {
     let before = memory::before();
     watch::enter(plugin, callback, lsn);
-    // SAFETY: `f` does nothing but the call.
-    let result = unsafe { pg_sys::ffi::pg_guard_ffi_boundary(f) };
+    // What it allocates while it starts may be meant to last.
+    let lasts = matches!(callback, Callback::Startup | Callback::StartLsn);
+    // SAFETY: `f` does nothing but the call; after an ERROR from it the process
+    // ends, whatever context is current.
+    let result = unsafe {
+        if !lasts {
+            pg_sys::CurrentMemoryContext = call_context();
+        }
+        pg_sys::ffi::pg_guard_ffi_boundary(f)
+    };
+    if !lasts {
+        // SAFETY: our own context, which is no longer current; its children go with
+        // it.
+        unsafe {
+            pg_sys::CurrentMemoryContext = pg_sys::TopMemoryContext;
+            pg_sys::MemoryContextReset(call_context());
+        }
+    }
     watch::leave();
     memory::after(plugin, before);
     worked(plugin, callback);
     result
+}
+
+/// The context that is current in plugins' callbacks once they have started, and
+/// is emptied after each.
+pub(super) fn call_context() -> pg_sys::MemoryContext {
+    static CONTEXT: AtomicPtr<pg_sys::MemoryContextData> = AtomicPtr::new(core::ptr::null_mut());
+    let made = CONTEXT.load(Relaxed);
+    if !made.is_null() {
+        return made;
+    }
+    // SAFETY: a child of TopMemoryContext, for the life of the process.
+    let context = unsafe {
+        pg_sys::AllocSetContextCreateInternal(
+            pg_sys::TopMemoryContext,
+            c"walker plugin call".as_ptr(),
+            0,
+            8 * 1024,
+            8 * 1024 * 1024,
+        )
+    };
+    CONTEXT.store(context, Relaxed);
+    context
 }
 
 /// A callback without a record came back: its failures in a row are over.

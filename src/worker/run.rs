@@ -1,7 +1,7 @@
 //! The worker's loop.
 
 use super::budget::Budget;
-use super::positions::Plugins;
+use super::positions::{Plugins, call_context};
 use super::rate::Rate;
 use super::slot::Slot;
 use super::wait::Waiter;
@@ -92,7 +92,7 @@ pub fn run(control: &Control) {
         plugins,
         reader: Reader::new(start),
         stats: BatchStats::new(),
-        record_context: record_context(),
+        record_context: call_context(),
         waiter: Waiter::new(),
         flushed: start,
         // What plugins have may not reach as far: a checkpoint can begin, or have
@@ -325,19 +325,5 @@ fn begin_counting(control: &Control, start: Lsn) {
         }
         control.counted_from_lsn.store(start.0, Relaxed);
         control.counted_to_lsn.store(start.0, Relaxed);
-    }
-}
-
-/// The context that is current in the plugins' record callbacks.
-fn record_context() -> pg_sys::MemoryContext {
-    // SAFETY: a child of TopMemoryContext, for the life of the process.
-    unsafe {
-        pg_sys::AllocSetContextCreateInternal(
-            pg_sys::TopMemoryContext,
-            c"walker record".as_ptr(),
-            0,
-            8 * 1024,
-            8 * 1024 * 1024,
-        )
     }
 }

@@ -79,7 +79,8 @@ pub struct WalkerCallbacks {
     pub start_lsn_cb: Option<unsafe extern "C-unwind" fn() -> u64>,
     /// WAL between the two positions was lost and will never be delivered.
     pub gap_cb: Option<unsafe extern "C-unwind" fn(from: u64, to: u64)>,
-    /// The WAL from `lsn` on belongs to timeline `tli`.
+    /// Reading has come to timeline `tli`. `lsn` is where the reader is, near the
+    /// switch: up to a segment before it, or some records behind it.
     pub timeline_cb: Option<unsafe extern "C-unwind" fn(tli: u32, lsn: u64)>,
     /// Called between records: at every wake-up of the worker, and while records
     /// are read at least every 10 ms or so, which can be many thousands of them.

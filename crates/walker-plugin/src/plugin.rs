@@ -14,8 +14,9 @@ use walker_wal::{Lsn, RmgrId, TimeLineId};
 /// a plugin that saves its state together with the LSN it belongs to sees
 /// every record exactly once in effect, others at least once.
 ///
-/// An error, or a panic, ends the worker; it restarts after five seconds and
-/// resumes. The third failure at one LSN quarantines the plugin.
+/// An error, or a panic, ends the worker; it restarts after
+/// `walker.restart_interval` and resumes. The third failure at one LSN quarantines
+/// the plugin, the tenth in a row at any, and the hundredth for lack of memory.
 pub trait Plugin: Sized + 'static {
     /// What its callbacks fail with.
     type Error: Into<ErrorReport>;
@@ -75,7 +76,8 @@ pub trait Plugin: Sized + 'static {
         Ok(())
     }
 
-    /// The WAL from `lsn` on belongs to timeline `tli`.
+    /// Reading has come to timeline `tli`. `lsn` is where the reader is, near the
+    /// switch: up to a segment before it, or some records behind it.
     fn timeline(&mut self, tli: TimeLineId, lsn: Lsn) -> Result<(), Self::Error> {
         let _ = (tli, lsn);
         Ok(())

@@ -61,7 +61,7 @@ impl Display for Description<'_> {
                     data.len()
                 )
             }
-            Payload::Standby(r) => standby(f, r),
+            Payload::Standby(r) => standby(f, self.major, r),
             Payload::Heap2(r) => heap::heap2(f, self.major, r),
             Payload::Heap(r) => heap::heap(f, self.major, r),
             Payload::Seq(SeqRecord::Log { locator, .. }) => write!(f, "rel {locator}"),

@@ -5,7 +5,11 @@ use crate::inval::{InvalMessage, InvalMessages};
 use crate::standby::StandbyRecord;
 use crate::xact::*;
 
-pub(super) fn standby(f: &mut Formatter<'_>, record: &StandbyRecord<'_>) -> fmt::Result {
+pub(super) fn standby(
+    f: &mut Formatter<'_>,
+    major: Major,
+    record: &StandbyRecord<'_>,
+) -> fmt::Result {
     match record {
         StandbyRecord::Lock(locks) => locks
             .iter()
@@ -17,6 +21,14 @@ pub(super) fn standby(f: &mut Formatter<'_>, record: &StandbyRecord<'_>) -> fmt:
             if !r.xids.is_empty() {
                 write!(f, "; {} xacts:", r.xids.len())?;
                 r.xids.iter().try_for_each(|xid| write!(f, " {xid}"))?;
+            }
+            if major == Major::V15 {
+                let overflow = if r.subxid_overflow {
+                    "; subxid ovf"
+                } else {
+                    ""
+                };
+                return f.write_str(overflow);
             }
             if r.subxid_overflow {
                 f.write_str("; subxid overflowed")?;

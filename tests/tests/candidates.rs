@@ -200,6 +200,88 @@ fn release_what_is_held() {
     expect(&cluster, "t", "vacuum", &[]);
 }
 
+/// It looks as if it did: it has a snapshot as long as it runs.
+#[test]
+fn a_running_vacuum_holds_nothing_back() {
+    if plain() {
+        return;
+    }
+    let cluster = Cluster::with_walker("vacuuming", &[], CONF);
+    fill(&cluster, "t", PLAIN, false);
+    fill(&cluster, "other", PLAIN, false);
+    let begin_vacuum = || {
+        let mut vacuum = Session::open(&cluster, "postgres");
+        vacuum.safe("SET vacuum_cost_delay = '100 ms'");
+        vacuum.safe("SET vacuum_cost_limit = 1");
+        vacuum.send("VACUUM (DISABLE_PAGE_SKIPPING) other");
+        let begun = format!(
+            "SELECT backend_xmin IS NOT NULL AND EXISTS (
+                 SELECT FROM pg_stat_progress_vacuum AS v WHERE v.pid = a.pid)
+             FROM pg_stat_activity AS a WHERE pid = {}",
+            vacuum.pid
+        );
+        cluster.poll_query_until("postgres", &begun, "t");
+        vacuum
+    };
+    let cancel = |mut vacuum: Session| {
+        let cancel = format!("SELECT pg_cancel_backend({})", vacuum.pid);
+        cluster.safe_psql("postgres", &cancel);
+        assert!(vacuum.wait().is_err(), "the VACUUM had come to its end");
+    };
+    // Its snapshot is older than that of who does.
+    let vacuum = begin_vacuum();
+    cluster.safe_psql("postgres", "SELECT txid_current()");
+    let mut old = Session::open(&cluster, "postgres");
+    old.safe("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    old.safe("SELECT count(*) FROM other");
+    cluster.safe_psql("postgres", "DELETE FROM t WHERE a % 3 = 0");
+    let pid = format!("backend {},", old.pid);
+    expect(&cluster, "t", "release", &["8000 of 8000", &pid]);
+    cancel(vacuum);
+    old.safe("COMMIT");
+    expect(&cluster, "t", "vacuum", &[]);
+    follow(&cluster, "t");
+
+    // And looks back to the same transaction, as all do that begin now.
+    old.safe("BEGIN");
+    old.safe("SELECT txid_current()");
+    let vacuum = begin_vacuum();
+    let mut later = Session::open(&cluster, "postgres");
+    later.safe("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    later.safe("SELECT count(*) FROM other");
+    cluster.safe_psql("postgres", "DELETE FROM t WHERE a % 3 = 1");
+    expect(&cluster, "t", "release", &["8000 of 8000", &pid]);
+    cancel(vacuum);
+}
+
+/// A saved state does not say how old garbage is, so nobody is accused.
+#[test]
+fn nobody_is_held_responsible_for_what_is_not_known() {
+    if plain() {
+        return;
+    }
+    let cluster = Cluster::with_walker("undated", &[], CONF);
+    fill(&cluster, "t", PLAIN, false);
+    cluster.safe_psql("postgres", "DELETE FROM t WHERE a % 3 = 0");
+    let mut old = Session::open(&cluster, "postgres");
+    old.safe("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    // Of the table it would remove what is dead.
+    old.safe("SELECT pg_current_snapshot()");
+    cluster.safe_psql("postgres", "SELECT txid_current()");
+    cluster.walker_wait();
+    cluster.safe_psql("postgres", "SELECT walker_restart()");
+    let again = "SELECT restarts, pid > 0 FROM walker_status";
+    cluster.poll_query_until("postgres", again, "1|t");
+    let sides = "SELECT n_removable, n_kept, n_uncertain FROM garbage_horizon \
+                 WHERE relid = 't'::regclass";
+    cluster.walker_wait();
+    assert_eq!(cluster.safe_psql("postgres", sides), "0|8000|8000");
+    expect(&cluster, "t", "vacuum", &["8000 dead tuples"]);
+    // It is older than the next transaction, though there was none since.
+    old.safe("COMMIT");
+    assert_eq!(cluster.safe_psql("postgres", sides), "8000|0|0");
+}
+
 #[test]
 fn rewrite_what_cannot_shrink() {
     if plain() {
@@ -231,7 +313,7 @@ fn rewrite_what_cannot_shrink() {
     let before = blocks("pinned");
     follow(&cluster, "pinned");
     assert!(blocks("pinned") < before / 5.0);
-    cluster.safe_psql("postgres", "ALTER TABLE empty RESET (vacuum_truncate)");
+    // Though the table has vacuum_truncate off.
     follow(&cluster, "empty");
     assert!(blocks("empty") < before / 5.0, "{}", blocks("empty"));
     for table in ["pinned", "empty"] {

@@ -21,6 +21,11 @@ CREATE VIEW garbage_candidates AS
                n.created_per_second_1h, n.removed_per_second_1h,
                coalesce(h.n_removable, 0::bigint) AS n_removable,
                coalesce(h.n_kept, 0::bigint) AS n_kept,
+               -- How old those are that pages or a saved state told of nobody knows.
+               coalesce(h.n_kept - CASE
+                   WHEN pg_catalog.age(f.undated_xid) <= pg_catalog.age(h.horizon)
+                       THEN least(h.n_kept, f.n_undated)
+                   ELSE 0 END, 0::bigint) AS n_surely_kept,
                h.held_by, h.holder, h.holder_pid, h.holder_age
         FROM pg_catalog.pg_class AS c
              CROSS JOIN LATERAL garbage_map_facts(c.oid) AS f
@@ -56,7 +61,8 @@ CREATE VIEW garbage_candidates AS
     ), judged AS (
         SELECT f.*,
                CASE
-                   WHEN f.n_garbage > f.threshold AND f.n_kept > f.n_removable
+                   WHEN f.n_garbage > f.threshold
+                        AND f.n_surely_kept * 2 > f.n_removable + f.n_kept
                         AND f.held_by IS NOT NULL THEN 'release'
                    WHEN f.n_garbage > f.threshold THEN 'vacuum'
                    WHEN f.tail_tuples = 0 AND f.tail_blocks >= 1000
@@ -82,7 +88,7 @@ CREATE VIEW garbage_candidates AS
            CASE j.recommendation
                WHEN 'release' THEN pg_catalog.format(
                    '%s of %s dead tuples are needed by %s %s, which is %s transactions old; until it ends no VACUUM can remove them',
-                   j.n_kept, j.n_dead_tuples, j.held_by, j.holder, j.holder_age)
+                   j.n_surely_kept, j.n_dead_tuples, j.held_by, j.holder, j.holder_age)
                WHEN 'vacuum' THEN CASE
                    WHEN j.n_garbage > j.threshold THEN pg_catalog.format(
                        '%s dead tuples (about %s) and %s dead line pointers are past autovacuum''s threshold of %s%s; VACUUM visits %s of %s pages',
@@ -117,7 +123,8 @@ CREATE VIEW garbage_candidates AS
                    ELSE pg_catalog.format(
                        '%s dead tuples and %s dead line pointers are below autovacuum''s threshold of %s, and %s',
                        j.n_dead_tuples, j.n_dead_items, j.threshold,
-                       CASE WHEN j.n_kept > j.n_removable THEN 'most may not go yet'
+                       CASE WHEN j.n_surely_kept * 2 > j.n_removable + j.n_kept THEN 'most may not go yet'
+                            WHEN j.n_kept > j.n_removable THEN 'how many may not go yet is not known'
                             ELSE 'too few or too far apart to prune' END)
                END
            END || coalesce(' (TOAST table of ' || j.toast_of::pg_catalog.regclass::text || ')', '') AS reason,
@@ -127,7 +134,9 @@ CREATE VIEW garbage_candidates AS
                    WHEN 'prepared transaction' THEN pg_catalog.format('ROLLBACK PREPARED %L', j.holder)
                    WHEN 'replication slot' THEN pg_catalog.format('SELECT pg_catalog.pg_drop_replication_slot(%L)', j.holder)
                END
-               WHEN 'vacuum' THEN pg_catalog.format('VACUUM %s', j.name)
+               -- TRUNCATE, for the table may have it off.
+               WHEN 'vacuum' THEN pg_catalog.format('VACUUM %s%s',
+                   CASE WHEN j.n_garbage <= j.threshold THEN '(TRUNCATE) ' ELSE '' END, j.name)
                WHEN 'prune' THEN pg_catalog.format('CALL %s.garbage_prune(%L::pg_catalog.regclass, min_dead => %s)', '@extschema@', j.name, j.prune_min_dead)
                WHEN 'rewrite' THEN pg_catalog.format('VACUUM FULL %s', j.name)
                ELSE CASE WHEN j.known_share < 0.5::double precision

@@ -264,7 +264,9 @@ CREATE FUNCTION garbage_map_facts(
     OUT tuple_bytes bigint,
     OUT analyzed boolean,
     OUT tail_blocks bigint,
-    OUT tail_tuples bigint)
+    OUT tail_tuples bigint,
+    OUT n_undated bigint,
+    OUT undated_xid xid)
 RETURNS SETOF record
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 1
 AS 'MODULE_PATHNAME', 'garbage_map_facts_wrapper';

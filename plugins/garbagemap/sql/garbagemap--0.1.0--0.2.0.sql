@@ -85,7 +85,9 @@ CREATE FUNCTION garbage_map_facts(
     OUT tuple_bytes bigint,
     OUT analyzed boolean,
     OUT tail_blocks bigint,
-    OUT tail_tuples bigint)
+    OUT tail_tuples bigint,
+    OUT n_undated bigint,
+    OUT undated_xid xid)
 RETURNS SETOF record
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE ROWS 1
 AS 'MODULE_PATHNAME', 'garbage_map_facts_wrapper';
@@ -123,6 +125,51 @@ REVOKE ALL ON garbage_counters FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION garbage_map_counters(oid) TO pg_stat_scan_tables, pg_read_all_stats;
 GRANT SELECT ON garbage_counters TO pg_stat_scan_tables, pg_read_all_stats;
 
+-- A running VACUUM holds nothing back.
+CREATE OR REPLACE VIEW garbage_horizon AS
+    WITH holders AS (
+        SELECT 'backend'::text AS kind, a.pid::text AS name, a.pid, x.xmin, x.own,
+               a.datid, false AS catalogs_only
+        FROM pg_catalog.pg_stat_activity AS a,
+             LATERAL (VALUES (a.backend_xmin, false), (a.backend_xid, true)) AS x (xmin, own)
+        WHERE a.pid <> pg_catalog.pg_backend_pid() AND a.backend_type <> 'walsender'
+          AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_vacuum AS v WHERE v.pid = a.pid)
+        UNION ALL
+        SELECT 'prepared transaction', p.gid, NULL, p.transaction, true, d.oid, false
+        FROM pg_catalog.pg_prepared_xacts AS p
+        JOIN pg_catalog.pg_database AS d ON d.datname = p.database
+        UNION ALL
+        SELECT 'replication slot', s.slot_name::text, s.active_pid, s.xmin, true, NULL, false
+        FROM pg_catalog.pg_replication_slots AS s
+        UNION ALL
+        SELECT 'replication slot', s.slot_name::text, s.active_pid, s.catalog_xmin, true, NULL, true
+        FROM pg_catalog.pg_replication_slots AS s
+        UNION ALL
+        SELECT 'standby feedback', r.application_name, r.pid, r.backend_xmin, true, NULL, false
+        FROM pg_catalog.pg_stat_replication AS r
+    )
+    SELECT c.oid::pg_catalog.regclass AS relid,
+           h.n_removable + h.n_kept AS n_dead_tuples,
+           h.n_removable, h.n_kept, h.n_uncertain, h.horizon,
+           o.kind AS held_by, o.name AS holder, o.pid AS holder_pid,
+           o.xmin AS holder_xmin, pg_catalog.age(o.xmin) AS holder_age
+    FROM pg_catalog.pg_class AS c
+         CROSS JOIN LATERAL garbage_map_horizon(c.oid) AS h
+         LEFT JOIN LATERAL (
+             SELECT q.kind, q.name, q.pid, q.xmin
+             FROM holders AS q
+             WHERE h.n_kept > 0 AND q.xmin IS NOT NULL
+               AND pg_catalog.age(q.xmin) <= pg_catalog.age(h.horizon)
+               AND (q.datid IS NULL OR c.relisshared OR q.datid = (
+                       SELECT d.oid FROM pg_catalog.pg_database AS d
+                       WHERE d.datname = pg_catalog.current_database()))
+               AND (NOT q.catalogs_only OR c.oid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid)
+             ORDER BY pg_catalog.age(q.xmin) DESC, q.own DESC
+             LIMIT 1
+         ) AS o ON true
+    WHERE c.relkind IN ('r', 'm', 't') AND c.relpersistence = 'p'
+    ORDER BY h.n_kept DESC, h.n_removable DESC, c.oid;
+
 -- What to do about each table's garbage, and why.
 --
 -- One recommendation per table, the first that holds of:
@@ -146,6 +193,11 @@ CREATE VIEW garbage_candidates AS
                n.created_per_second_1h, n.removed_per_second_1h,
                coalesce(h.n_removable, 0::bigint) AS n_removable,
                coalesce(h.n_kept, 0::bigint) AS n_kept,
+               -- How old those are that pages or a saved state told of nobody knows.
+               coalesce(h.n_kept - CASE
+                   WHEN pg_catalog.age(f.undated_xid) <= pg_catalog.age(h.horizon)
+                       THEN least(h.n_kept, f.n_undated)
+                   ELSE 0 END, 0::bigint) AS n_surely_kept,
                h.held_by, h.holder, h.holder_pid, h.holder_age
         FROM pg_catalog.pg_class AS c
              CROSS JOIN LATERAL garbage_map_facts(c.oid) AS f
@@ -181,7 +233,8 @@ CREATE VIEW garbage_candidates AS
     ), judged AS (
         SELECT f.*,
                CASE
-                   WHEN f.n_garbage > f.threshold AND f.n_kept > f.n_removable
+                   WHEN f.n_garbage > f.threshold
+                        AND f.n_surely_kept * 2 > f.n_removable + f.n_kept
                         AND f.held_by IS NOT NULL THEN 'release'
                    WHEN f.n_garbage > f.threshold THEN 'vacuum'
                    WHEN f.tail_tuples = 0 AND f.tail_blocks >= 1000
@@ -207,7 +260,7 @@ CREATE VIEW garbage_candidates AS
            CASE j.recommendation
                WHEN 'release' THEN pg_catalog.format(
                    '%s of %s dead tuples are needed by %s %s, which is %s transactions old; until it ends no VACUUM can remove them',
-                   j.n_kept, j.n_dead_tuples, j.held_by, j.holder, j.holder_age)
+                   j.n_surely_kept, j.n_dead_tuples, j.held_by, j.holder, j.holder_age)
                WHEN 'vacuum' THEN CASE
                    WHEN j.n_garbage > j.threshold THEN pg_catalog.format(
                        '%s dead tuples (about %s) and %s dead line pointers are past autovacuum''s threshold of %s%s; VACUUM visits %s of %s pages',
@@ -242,7 +295,8 @@ CREATE VIEW garbage_candidates AS
                    ELSE pg_catalog.format(
                        '%s dead tuples and %s dead line pointers are below autovacuum''s threshold of %s, and %s',
                        j.n_dead_tuples, j.n_dead_items, j.threshold,
-                       CASE WHEN j.n_kept > j.n_removable THEN 'most may not go yet'
+                       CASE WHEN j.n_surely_kept * 2 > j.n_removable + j.n_kept THEN 'most may not go yet'
+                            WHEN j.n_kept > j.n_removable THEN 'how many may not go yet is not known'
                             ELSE 'too few or too far apart to prune' END)
                END
            END || coalesce(' (TOAST table of ' || j.toast_of::pg_catalog.regclass::text || ')', '') AS reason,
@@ -252,7 +306,9 @@ CREATE VIEW garbage_candidates AS
                    WHEN 'prepared transaction' THEN pg_catalog.format('ROLLBACK PREPARED %L', j.holder)
                    WHEN 'replication slot' THEN pg_catalog.format('SELECT pg_catalog.pg_drop_replication_slot(%L)', j.holder)
                END
-               WHEN 'vacuum' THEN pg_catalog.format('VACUUM %s', j.name)
+               -- TRUNCATE, for the table may have it off.
+               WHEN 'vacuum' THEN pg_catalog.format('VACUUM %s%s',
+                   CASE WHEN j.n_garbage <= j.threshold THEN '(TRUNCATE) ' ELSE '' END, j.name)
                WHEN 'prune' THEN pg_catalog.format('CALL %s.garbage_prune(%L::pg_catalog.regclass, min_dead => %s)', '@extschema@', j.name, j.prune_min_dead)
                WHEN 'rewrite' THEN pg_catalog.format('VACUUM FULL %s', j.name)
                ELSE CASE WHEN j.known_share < 0.5::double precision

@@ -35,26 +35,29 @@ COMMENT ON VIEW garbage_prune_progress IS 'one row per running garbage_prune';
 
 -- What keeps garbage from being removed: whoever holds the oldest transaction
 -- that concerns the table. Snapshots of other databases concern shared tables
--- only, a slot's catalog_xmin concerns catalogs only.
+-- only, a slot's catalog_xmin concerns catalogs only. A running VACUUM does not
+-- count, and mostly its snapshot is older than the horizon. Of equals the one is
+-- named whose own transaction it is: the others look back to that.
 CREATE VIEW garbage_horizon AS
     WITH holders AS (
-        SELECT 'backend'::text AS kind, a.pid::text AS name, a.pid, x.xmin,
+        SELECT 'backend'::text AS kind, a.pid::text AS name, a.pid, x.xmin, x.own,
                a.datid, false AS catalogs_only
         FROM pg_catalog.pg_stat_activity AS a,
-             LATERAL (VALUES (a.backend_xmin), (a.backend_xid)) AS x (xmin)
+             LATERAL (VALUES (a.backend_xmin, false), (a.backend_xid, true)) AS x (xmin, own)
         WHERE a.pid <> pg_catalog.pg_backend_pid() AND a.backend_type <> 'walsender'
+          AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_vacuum AS v WHERE v.pid = a.pid)
         UNION ALL
-        SELECT 'prepared transaction', p.gid, NULL, p.transaction, d.oid, false
+        SELECT 'prepared transaction', p.gid, NULL, p.transaction, true, d.oid, false
         FROM pg_catalog.pg_prepared_xacts AS p
         JOIN pg_catalog.pg_database AS d ON d.datname = p.database
         UNION ALL
-        SELECT 'replication slot', s.slot_name::text, s.active_pid, s.xmin, NULL, false
+        SELECT 'replication slot', s.slot_name::text, s.active_pid, s.xmin, true, NULL, false
         FROM pg_catalog.pg_replication_slots AS s
         UNION ALL
-        SELECT 'replication slot', s.slot_name::text, s.active_pid, s.catalog_xmin, NULL, true
+        SELECT 'replication slot', s.slot_name::text, s.active_pid, s.catalog_xmin, true, NULL, true
         FROM pg_catalog.pg_replication_slots AS s
         UNION ALL
-        SELECT 'standby feedback', r.application_name, r.pid, r.backend_xmin, NULL, false
+        SELECT 'standby feedback', r.application_name, r.pid, r.backend_xmin, true, NULL, false
         FROM pg_catalog.pg_stat_replication AS r
     )
     SELECT c.oid::pg_catalog.regclass AS relid,
@@ -68,11 +71,12 @@ CREATE VIEW garbage_horizon AS
              SELECT q.kind, q.name, q.pid, q.xmin
              FROM holders AS q
              WHERE h.n_kept > 0 AND q.xmin IS NOT NULL
+               AND pg_catalog.age(q.xmin) <= pg_catalog.age(h.horizon)
                AND (q.datid IS NULL OR c.relisshared OR q.datid = (
                        SELECT d.oid FROM pg_catalog.pg_database AS d
                        WHERE d.datname = pg_catalog.current_database()))
                AND (NOT q.catalogs_only OR c.oid OPERATOR(pg_catalog.<) 16384::pg_catalog.oid)
-             ORDER BY pg_catalog.age(q.xmin) DESC
+             ORDER BY pg_catalog.age(q.xmin) DESC, q.own DESC
              LIMIT 1
          ) AS o ON true
     WHERE c.relkind IN ('r', 'm', 't') AND c.relpersistence = 'p'

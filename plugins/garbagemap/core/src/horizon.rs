@@ -7,8 +7,9 @@
 //!
 //! The counts err to the careful side. A tuple never counts as older than it
 //! is: a bucket is as young as its youngest. Removals take from the oldest,
-//! because only what is old enough is ever removed. What is learned from page
-//! images counts as young as the WAL read so far.
+//! because only what is old enough is ever removed. How old is what pages and
+//! saved states tell of nobody knows; only that it is no younger than the WAL read
+//! until then. It has a bucket of its own, which counts as young as that.
 
 use std::hint::select_unpredictable;
 
@@ -20,6 +21,11 @@ use crate::xact::{precedes, special_xid};
 
 /// Buckets of a relation.
 pub const HORIZON_BUCKETS: usize = 16;
+/// The bucket of those whose age is not known: its transaction is the youngest
+/// that may have deleted one of them.
+pub const HORIZON_UNKNOWN: usize = HORIZON_BUCKETS - 1;
+/// The others.
+const AGED: usize = HORIZON_UNKNOWN;
 /// The youngest bucket spans so many transactions before a new one begins.
 const YOUNG_SPAN: u32 = 256;
 
@@ -34,15 +40,15 @@ pub struct HorizonBucket {
 }
 
 /// The buckets of a relation: first the one that may go at once, then from the
-/// oldest to the youngest.
+/// oldest to the youngest; last the one of unknown age.
 #[derive(Clone, Default)]
 #[repr(C)]
 pub(crate) struct Horizon {
     // Last is what every change looks at; see `Relation`.
     buckets: [HorizonBucket; HORIZON_BUCKETS],
-    /// Buckets in use behind the first.
+    /// Aged buckets in use behind the first.
     used: u8,
-    /// All buckets before this one are empty.
+    /// All aged buckets before this one are empty.
     oldest: u8,
     /// Buckets that changed since they were shown, a bit for each.
     changed: u16,
@@ -82,6 +88,23 @@ impl Horizon {
             Ok(n) => self.add(cause, u32::try_from(n).unwrap_or(u32::MAX)),
             Err(_) => self.remove(delta.unsigned_abs()),
         }
+    }
+
+    /// There are `delta` more dead tuples, and `youngest` is no older than any
+    /// transaction that deleted one of them.
+    pub(crate) fn learned(&mut self, delta: i64, youngest: TransactionId) {
+        let Ok(n) = u64::try_from(delta) else {
+            return self.remove(delta.unsigned_abs());
+        };
+        let Some(bucket) = self.buckets.get_mut(HORIZON_UNKNOWN) else {
+            return;
+        };
+        if bucket.count == 0 || precedes(bucket.xid, youngest) {
+            bucket.xid = youngest;
+        }
+        let n = u32::try_from(n).unwrap_or(u32::MAX);
+        bucket.count = bucket.count.saturating_add(n);
+        self.changed |= 1 << HORIZON_UNKNOWN;
     }
 
     /// `n` more dead tuples, deleted by `xid`; 0 for aborted ones.
@@ -141,7 +164,7 @@ impl Horizon {
             return at as u8 + 1;
         }
         if self.used == 0 || xid.wrapping_sub(self.young_from) >= YOUNG_SPAN {
-            if usize::from(self.used) + 1 == HORIZON_BUCKETS {
+            if usize::from(self.used) + 1 == AGED {
                 self.merge();
             }
             self.used += 1;
@@ -156,7 +179,7 @@ impl Horizon {
     /// Make room: merge the two neighbours whose union is narrowest for its
     /// age, so that widths grow with age.
     fn merge(&mut self) {
-        let youngest = self.buckets[HORIZON_BUCKETS - 1].xid;
+        let youngest = self.buckets[AGED - 1].xid;
         let width = |i: usize| {
             let age = u64::from(youngest.wrapping_sub(self.buckets[i + 1].xid)) + 1;
             let before = if i > 1 {
@@ -166,16 +189,14 @@ impl Horizon {
             };
             u64::from(self.buckets[i + 1].xid.wrapping_sub(before)) * 1024 / age
         };
-        let at = (1..HORIZON_BUCKETS - 1)
-            .min_by_key(|&i| width(i))
-            .unwrap_or(1);
+        let at = (1..AGED - 1).min_by_key(|&i| width(i)).unwrap_or(1);
         self.buckets[at + 1].count = self.buckets[at + 1]
             .count
             .saturating_add(self.buckets[at].count);
-        self.buckets.copy_within(at + 1.., at);
+        self.buckets.copy_within(at + 1..AGED, at);
         self.oldest = self.oldest.saturating_sub(1);
         self.changed = u16::MAX;
-        self.buckets[HORIZON_BUCKETS - 1] = HorizonBucket::default();
+        self.buckets[AGED - 1] = HorizonBucket::default();
         self.used -= 1;
     }
 
@@ -183,20 +204,43 @@ impl Horizon {
     #[inline]
     fn remove(&mut self, mut n: u64) {
         self.settle();
-        while let Some(bucket) = self.buckets.get_mut(usize::from(self.oldest)) {
-            let taken = u32::try_from(n).map_or(bucket.count, |n| n.min(bucket.count));
-            bucket.count -= taken;
-            n -= u64::from(taken);
-            self.changed |= u16::from(taken > 0) << self.oldest;
+        n -= self.take(0, n);
+        loop {
+            if self.oldest > 0 && !self.precedes_unknown(self.oldest) {
+                n -= self.take(HORIZON_UNKNOWN, n);
+            }
+            n -= self.take(self.oldest.into(), n);
             if n == 0 || self.oldest >= self.used {
                 break;
             }
             self.oldest += 1;
         }
+        self.take(HORIZON_UNKNOWN, n);
         let youngest = self.buckets.get(usize::from(self.used));
         if youngest.is_some_and(|bucket| bucket.count == 0) {
             self.begin_anew_if_empty();
         }
+    }
+
+    /// Whether all of an aged bucket are older than the youngest of unknown age may
+    /// be.
+    #[inline]
+    fn precedes_unknown(&self, place: u8) -> bool {
+        let unknown = self.buckets[HORIZON_UNKNOWN].xid;
+        let aged = self.buckets.get(usize::from(place));
+        aged.is_some_and(|bucket| precedes(bucket.xid, unknown))
+    }
+
+    /// Take so many out of a bucket, or all there are; how many.
+    #[inline]
+    fn take(&mut self, place: usize, n: u64) -> u64 {
+        let Some(bucket) = self.buckets.get_mut(place) else {
+            return 0;
+        };
+        let taken = u32::try_from(n).map_or(bucket.count, |n| n.min(bucket.count));
+        bucket.count -= taken;
+        self.changed |= u16::from(taken > 0) << place;
+        taken.into()
     }
 
     #[inline(never)]
@@ -209,11 +253,12 @@ impl Horizon {
 }
 
 impl<S: Sink> Ledger<S> {
-    /// The next transaction ID of the server: nothing read so far is younger.
-    /// For what a loaded state or an image says of no transaction in
-    /// particular.
+    /// The next transaction ID of the server: everything read so far is older. For
+    /// what a loaded state or an image says of no transaction in particular.
     pub fn set_next_xid(&mut self, xid: TransactionId) {
-        self.youngest = xid;
+        // One that is none, behind the end of the numbers, is older than the next
+        // one as well.
+        self.youngest = xid.wrapping_sub(1);
     }
 
     /// A record of this transaction was read.
@@ -238,7 +283,7 @@ impl<S: Sink> Ledger<S> {
         if delta != 0
             && let Some(rel) = self.rels.get_mut(idx)
         {
-            rel.horizon.changed_by(delta, youngest);
+            rel.horizon.learned(delta, youngest);
             if !rel.count_waits {
                 self.show_counters_of(idx);
             }
@@ -280,23 +325,26 @@ mod tests {
         }
     }
 
-    /// As [`Horizon::remove`] says it, from the first bucket on.
+    /// As [`Horizon::remove`] says it.
     fn without(h: &mut Horizon, mut n: u32) -> [HorizonBucket; HORIZON_BUCKETS] {
-        h.buckets().map(|bucket| {
-            let taken = bucket.count.min(n);
+        let mut buckets = *h.buckets();
+        let unknown = buckets[HORIZON_UNKNOWN].xid;
+        let (older, younger): (Vec<_>, Vec<_>) =
+            (1..HORIZON_UNKNOWN).partition(|&place| precedes(buckets[place].xid, unknown));
+        let order = [vec![0], older, vec![HORIZON_UNKNOWN], younger];
+        for place in order.concat() {
+            let taken = buckets[place].count.min(n);
             n -= taken;
-            HorizonBucket {
-                count: bucket.count - taken,
-                ..bucket
-            }
-        })
+            buckets[place].count -= taken;
+        }
+        buckets
     }
 
     proptest! {
         /// Wherever the oldest bucket with anything in it is thought to be.
         #[test]
         fn removals_begin_at_the_oldest(
-            steps in proptest::collection::vec((0u32..3, 1u32..3_000, 1u32..50), 1..400),
+            steps in proptest::collection::vec((0u32..4, 1u32..3_000, 1u32..50), 1..400),
         ) {
             let (mut horizon, mut xid) = (Horizon::default(), 100);
             for (what, step, n) in steps {
@@ -304,6 +352,7 @@ mod tests {
                 match what {
                     0 => horizon.add(xid, n),
                     1 => horizon.add(0, n),
+                    2 => horizon.learned(n.into(), xid),
                     _ => {
                         // Some more than there are, at times.
                         let left = without(&mut horizon, n * 8);
@@ -331,6 +380,32 @@ mod tests {
         assert_eq!(left, [(1000, 1), (9000, 7)]);
         horizon.remove(8);
         assert_eq!((total(&mut horizon), horizon.used), (0, 0));
+    }
+
+    /// It is as young as it may be, until it is gone.
+    #[test]
+    fn what_was_learned_is_apart() {
+        let mut horizon = Horizon::default();
+        let unknown = |h: &mut Horizon| {
+            let bucket = h.buckets()[HORIZON_UNKNOWN];
+            (bucket.xid, bucket.count)
+        };
+        horizon.learned(5, 1000);
+        horizon.add(900, 3);
+        assert_eq!(unknown(&mut horizon), (1000, 5));
+        horizon.learned(1, 990);
+        assert_eq!(unknown(&mut horizon), (1000, 6));
+        horizon.learned(1, 1010);
+        // The three of 900 are older.
+        horizon.learned(-4, 1020);
+        assert_eq!(unknown(&mut horizon), (1010, 6));
+        horizon.changed_by(-6, 0);
+        assert_eq!(total(&mut horizon), 0);
+        // And those of 960 younger.
+        horizon.learned(1, 950);
+        horizon.add(960, 3);
+        horizon.changed_by(-1, 0);
+        assert_eq!((unknown(&mut horizon), total(&mut horizon)), ((950, 0), 3));
     }
 
     /// A relation can have more dead tuples than a bucket can count.

@@ -194,7 +194,7 @@ impl<S: Sink> Ledger<S> {
         }
         self.stats.contradictions += u64::from(effect.contradiction);
         if delta != 0 {
-            rel.horizon.changed_by(delta.into(), self.youngest);
+            rel.horizon.learned(delta.into(), self.youngest);
             rel.counted.counters.changed(self.why, delta);
             if !rel.count_waits {
                 self.show_counters_of(idx);

@@ -41,7 +41,7 @@ pub use basescan::{BaseItem, BaseOutcome};
 pub use block::MAX_OFFSET;
 pub use counters::{Counters, RATE_PERIODS, Rates};
 pub use feed::Page;
-pub use horizon::{HORIZON_BUCKETS, HorizonBucket};
+pub use horizon::{HORIZON_BUCKETS, HORIZON_UNKNOWN, HorizonBucket};
 pub use ledger::Ledger;
 pub use mem::NoMemory;
 pub use sink::{MAX_RANGE_BLOCKS, RangeCounts, Sink};

@@ -8,6 +8,7 @@ use crate::relation::{OpenTable, Table};
 use crate::rows::{Rows, bigint, boolean};
 use crate::{area, privilege};
 use garbagemap_core::map::{RangeState, RelationMap};
+use garbagemap_core::{HORIZON_UNKNOWN, HorizonBucket};
 use pgrx::prelude::*;
 
 /// The shares of a table's ranges whose part of the garbage is told.
@@ -49,6 +50,7 @@ fn fill(rows: &mut Rows, rel: pg_sys::Oid) -> Result<(), Error> {
     let tail = spread
         .tuples
         .and_then(|tuples| Tail::of(relation, blocks, width, tuples, room(&open, tuple_bytes)));
+    let undated = relation.and_then(undated).unwrap_or_default();
     let share = |part: f64| Some(pg_sys::Datum::from(part.to_bits()));
     let of_dead = |n: u64| (spread.dead > 0).then(|| n as f64 / spread.dead as f64);
     rows.add([
@@ -72,8 +74,15 @@ fn fill(rows: &mut Rows, rel: pg_sys::Oid) -> Result<(), Error> {
         boolean(analyzed),
         tail.and_then(|t| bigint(t.blocks)),
         tail.and_then(|t| bigint(t.tuples)),
+        bigint(undated.count.into()),
+        (undated.count > 0).then(|| undated.xid.into()),
     ]);
     Ok(())
+}
+
+/// Dead tuples of which nobody knows how old they are.
+fn undated(relation: RelationMap<'_>) -> Option<HorizonBucket> {
+    relation.horizon()?.get(HORIZON_UNKNOWN).copied()
 }
 
 /// How a table's garbage is spread over its ranges.

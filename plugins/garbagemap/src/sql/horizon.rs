@@ -5,7 +5,7 @@ use crate::error::{Error, or_raise};
 use crate::relation::Table;
 use crate::rows::{Rows, bigint};
 use crate::{area, privilege};
-use garbagemap_core::HorizonBucket;
+use garbagemap_core::{HORIZON_UNKNOWN, HorizonBucket};
 use pgrx::prelude::*;
 
 #[pg_extern(sql = false)]
@@ -51,7 +51,7 @@ struct Split {
     /// At most so many may not.
     kept: u64,
     /// So many of those kept may be on the other side: their bucket is wider
-    /// than what lies behind the horizon.
+    /// than what lies behind the horizon, or nobody knows how old they are.
     uncertain: u64,
 }
 
@@ -59,17 +59,16 @@ impl Split {
     fn at(buckets: &[HorizonBucket], horizon: u32) -> Split {
         let mut split = Split::default();
         let mut before = true;
-        for bucket in buckets {
+        for (place, bucket) in buckets.iter().enumerate() {
             // TransactionIdPrecedes: the youngest of them must be older.
             let removable = bucket.xid == 0 || (bucket.xid.wrapping_sub(horizon) as i32) < 0;
             if removable {
                 split.removable += u64::from(bucket.count);
             } else {
                 split.kept += u64::from(bucket.count);
-                if before {
-                    split.uncertain = u64::from(bucket.count);
+                if place == HORIZON_UNKNOWN || std::mem::take(&mut before) {
+                    split.uncertain += u64::from(bucket.count);
                 }
-                before = false;
             }
         }
         split

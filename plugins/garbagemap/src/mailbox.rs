@@ -171,6 +171,12 @@ impl Slot {
         self.0[WORD_STATE].store(0, Release);
     }
 
+    /// Worker: take the slot from a process that is gone, if it is still its.
+    /// What progress it shows is of whoever takes it next to reset.
+    pub fn free_from(self, (state, pid): (State, i32)) {
+        let _ = self.0[WORD_STATE].compare_exchange(pack(state, pid), 0, AcqRel, Relaxed);
+    }
+
     /// Backend: hand the slot to the worker.
     pub fn post(self, id: ScanId, kind: Kind, locator: RelFileLocator, blkno: u32, lsn: Lsn) {
         let w = self.0;

@@ -83,6 +83,8 @@ pub enum BaseOutcome {
 /// An open scan, or one that still holds blocks back.
 #[derive(Default)]
 pub(crate) struct Scan {
+    /// See [`Ledger::base_scan`].
+    number: u64,
     open: u32,
     /// End of the last record that set the block's page LSN.
     touched: Map<BlockNumber, u64>,
@@ -97,6 +99,8 @@ pub(crate) struct Scans {
     by_rel: Map<u32, Scan>,
     /// Something is to be done when this much is applied.
     due: u64,
+    /// Scans that there were.
+    begun: u64,
 }
 
 impl Default for Scans {
@@ -104,6 +108,7 @@ impl Default for Scans {
         Scans {
             by_rel: Map::default(),
             due: u64::MAX,
+            begun: 0,
         }
     }
 }
@@ -157,11 +162,27 @@ impl<S: Sink> Ledger<S> {
         if self.scans.by_rel.try_reserve(1).is_err() {
             return false;
         }
-        self.scans.by_rel.entry(idx).or_default().open += 1;
+        let Scans { by_rel, begun, .. } = &mut self.scans;
+        let scan = by_rel.entry(idx).or_insert_with(|| {
+            *begun += 1;
+            Scan {
+                number: *begun,
+                ..Scan::default()
+            }
+        });
+        scan.open += 1;
         if let Some(rel) = self.rels.get_mut(idx) {
             rel.scanning = true;
         }
         true
+    }
+
+    /// The number of the scan of a relation, which is that of all who scan it at a
+    /// time. If what was noted during a scan has been forgotten, the next one's is
+    /// another, and who began before may hand over nothing more, nor end it.
+    pub fn base_scan(&mut self, locator: RelFileLocator) -> Option<u64> {
+        let idx = self.rels.find(locator)?;
+        Some(self.scans.by_rel.get(&idx)?.number)
     }
 
     /// One page of a base scan. `applied` is the end of the last record that

@@ -16,12 +16,42 @@ const BETWEEN: Duration = Duration::from_secs(1);
 /// The open scans and the mailbox they use.
 pub struct BaseScans {
     mailbox: Option<Mailbox>,
-    open: Vec<(ScanId, RelFileLocator)>,
+    open: Vec<Open>,
     items: Vec<BaseItem>,
     swept: Instant,
     unsaved: Unsaved,
     /// When a scan was open last, or what it told was still held back.
     scanned: Instant,
+}
+
+/// A scan that has begun.
+#[derive(Clone, Copy)]
+struct Open {
+    id: ScanId,
+    locator: RelFileLocator,
+    /// The ledger's number for it.
+    number: u64,
+}
+
+impl Open {
+    /// Whether the ledger has all that it noted since the scan began.
+    fn is_kept(&self, ledger: &mut Ledger<MapWriter<'static>>) -> bool {
+        ledger.base_scan(self.locator) == Some(self.number)
+    }
+
+    /// End it; false if the ledger has forgotten it.
+    fn end(
+        &self,
+        ledger: &mut Ledger<MapWriter<'static>>,
+        size: Option<(u32, Lsn)>,
+        applied: Lsn,
+    ) -> bool {
+        let kept = self.is_kept(ledger);
+        if kept {
+            ledger.end_base_scan(self.locator, size, applied);
+        }
+        kept
+    }
 }
 
 impl BaseScans {
@@ -69,8 +99,8 @@ impl BaseScans {
                 self.serve_slot(ledger, slot, pid, applied);
             }
             if let (State::Abandoned, pid) = slot.state() {
-                if let Some(locator) = self.close(slot.scan(pid)) {
-                    ledger.end_base_scan(locator, None, applied);
+                if let Some(open) = self.close(slot.scan(pid)) {
+                    open.end(ledger, None, applied);
                 }
                 slot.free();
             }
@@ -94,33 +124,42 @@ impl BaseScans {
         };
         let id = slot.scan(pid);
         let answer = match kind {
-            Kind::Begin => match ledger.begin_base_scan(locator) {
-                true => {
-                    self.open.push((id, locator));
-                    Answer::Done
-                }
-                false => Answer::NoScan,
-            },
-            Kind::Page if self.open.contains(&(id, locator)) => {
-                slot.items(&mut self.items);
-                let items = &self.items;
-                match ledger.base_block(locator, blkno, lsn, items, applied, &mut ServerOracle) {
-                    BaseOutcome::Known => Answer::Done,
-                    BaseOutcome::Applied | BaseOutcome::Ahead => {
-                        self.unsaved.told();
+            Kind::Begin => {
+                let begun = ledger.begin_base_scan(locator);
+                match ledger.base_scan(locator).filter(|_| begun) {
+                    Some(number) => {
+                        self.open.push(Open {
+                            id,
+                            locator,
+                            number,
+                        });
                         Answer::Done
                     }
-                    BaseOutcome::Stale => Answer::Stale,
-                    BaseOutcome::Undecided => Answer::Undecided,
-                    BaseOutcome::NoScan => Answer::Forgotten,
+                    None => Answer::NoScan,
                 }
             }
-            Kind::Page => Answer::NoScan,
-            Kind::End => match self.close(id) {
-                Some(locator) => {
-                    ledger.end_base_scan(locator, Some((blkno, lsn)), applied);
-                    Answer::Done
+            Kind::Page => match self.find(id).filter(|open| open.locator == locator) {
+                None => Answer::NoScan,
+                Some(open) if !open.is_kept(ledger) => Answer::Forgotten,
+                Some(_) => {
+                    slot.items(&mut self.items);
+                    let items = &self.items;
+                    match ledger.base_block(locator, blkno, lsn, items, applied, &mut ServerOracle)
+                    {
+                        BaseOutcome::Known => Answer::Done,
+                        BaseOutcome::Applied | BaseOutcome::Ahead => {
+                            self.unsaved.told();
+                            Answer::Done
+                        }
+                        BaseOutcome::Stale => Answer::Stale,
+                        BaseOutcome::Undecided => Answer::Undecided,
+                        BaseOutcome::NoScan => Answer::Forgotten,
+                    }
                 }
+            },
+            Kind::End => match self.close(id) {
+                Some(open) if open.end(ledger, Some((blkno, lsn)), applied) => Answer::Done,
+                Some(_) => Answer::Forgotten,
                 None => Answer::NoScan,
             },
         };
@@ -128,24 +167,28 @@ impl BaseScans {
         set_latch_of(pid);
     }
 
-    /// Forget a scan; of which relation it was, if there was one.
-    fn close(&mut self, id: ScanId) -> Option<RelFileLocator> {
-        let found = self.open.iter().position(|(open, _)| *open == id);
-        found.map(|i| self.open.swap_remove(i).1)
+    fn find(&self, id: ScanId) -> Option<Open> {
+        self.open.iter().find(|open| open.id == id).copied()
+    }
+
+    /// Forget a scan, if there is one.
+    fn close(&mut self, id: ScanId) -> Option<Open> {
+        let found = self.open.iter().position(|open| open.id == id);
+        found.map(|i| self.open.swap_remove(i))
     }
 
     /// Free what belongs to processes that are gone.
     fn sweep(&mut self, mailbox: Mailbox, ledger: &mut Ledger<MapWriter<'static>>, applied: Lsn) {
         for slot in mailbox.slots() {
-            let (state, pid) = slot.state();
-            if state != State::Free && !is_alive(pid) {
-                slot.free();
+            let seen = slot.state();
+            if seen.0 != State::Free && !is_alive(seen.1) {
+                slot.free_from(seen);
             }
         }
-        self.open.retain(|(id, locator)| {
-            let alive = is_alive(id.pid);
+        self.open.retain(|open| {
+            let alive = is_alive(open.id.pid);
             if !alive {
-                ledger.end_base_scan(*locator, None, applied);
+                open.end(ledger, None, applied);
             }
             alive
         });

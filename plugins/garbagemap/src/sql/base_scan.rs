@@ -293,8 +293,12 @@ impl BaseScan {
         flush(lsn);
         let answer = self.ask(Kind::End, self.blocks, lsn)?;
         self.begun = false;
-        if answer != Answer::Done {
-            return Err(Error::ScanLost);
+        match answer {
+            Answer::Done => {}
+            // A table that was rewritten or dropped meanwhile needs no scan.
+            Answer::Forgotten if !matches!(self.reopen(), Ok(Some(_))) => {}
+            Answer::Forgotten => return Err(Error::ScanForgotten),
+            _ => return Err(Error::ScanLost),
         }
         // SAFETY: set once at server start.
         let segment = unsafe { pg_sys::wal_segment_size } as u32;

@@ -200,3 +200,20 @@ fn a_block_that_came_during_a_scan() {
     l.advance(Lsn(60));
     assert_eq!(l.block(rel(1), 0), None);
 }
+
+/// Who began before what was noted during the scan was forgotten is told from
+/// who began after that.
+#[test]
+fn a_scan_that_was_forgotten_is_not_the_next_one() {
+    let mut l = ledger();
+    assert!(l.begin_base_scan(rel(1)));
+    let first = l.base_scan(rel(1));
+    assert!(first.is_some());
+    assert!(l.begin_base_scan(rel(1)));
+    assert_eq!(l.base_scan(rel(1)), first);
+    l.mark_all_unknown();
+    assert_eq!(l.base_scan(rel(1)), None);
+    assert!(l.begin_base_scan(rel(1)));
+    let second = l.base_scan(rel(1));
+    assert!(second.is_some() && second != first);
+}

@@ -55,7 +55,11 @@ fn fill(rows: &mut Rows, rel: pg_sys::Oid) -> Result<(), Error> {
             }
             // Writers go on meanwhile. The map was read before the table; if
             // it has changed since, it may have agreed at some moment between.
-            let now = read_again(&map, locator, rangeno);
+            // Where it knew nothing it did not.
+            let now = match shown {
+                RangeState::Unknown => shown,
+                RangeState::Counts(_) => read_again(&map, locator, rangeno),
+            };
             if agrees(now) {
                 break;
             }
@@ -83,8 +87,7 @@ fn fill(rows: &mut Rows, rel: pg_sys::Oid) -> Result<(), Error> {
 
 fn read_again(map: &MapReader<'_>, locator: RelFileLocator, rangeno: u32) -> RangeState {
     map.find(locator)
-        .and_then(|r| r.ranges().nth(rangeno as usize))
-        .unwrap_or(RangeState::Unknown)
+        .map_or(RangeState::Unknown, |r| r.range(rangeno))
 }
 
 fn numbers(state: RangeState) -> (Option<u64>, Option<u64>) {

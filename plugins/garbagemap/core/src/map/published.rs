@@ -4,7 +4,7 @@
 use super::layout::*;
 use super::reader::MapReader;
 use super::relation::{RangeState, RelationMap, Totals};
-use super::word::{first_range_of, unpack, unpack_link};
+use super::word::{Place, first_range_of, place_of, unpack, unpack_link};
 use crate::RangeCounts;
 use std::sync::atomic::Ordering::*;
 
@@ -50,6 +50,17 @@ impl<'r> Published<'r> {
         }
     }
 
+    /// The same from the part of the map on that has this range, or would have it.
+    pub fn from(rel: RelationMap<'r>, rangeno: u32) -> Self {
+        let mut published = Published::new(rel);
+        if let Place::Page(pageno, _) = place_of(rangeno) {
+            published.entry_copied = true;
+            published.last_pageno = pageno.checked_sub(1);
+        }
+        published
+    }
+
+    #[inline]
     pub fn next(&mut self) -> Option<(u32, RangeCounts)> {
         loop {
             while self.at < self.filled {
@@ -66,6 +77,7 @@ impl<'r> Published<'r> {
     }
 
     /// Copy the next batch of words. False at the end.
+    #[inline(never)]
     fn fill(&mut self) -> bool {
         loop {
             let copied = match self.next_page {
@@ -117,25 +129,32 @@ impl<'r> Published<'r> {
         } else {
             self.last_pageno
         };
-        let mut words = [0; PAGE_WORDS];
         loop {
             if page >= layout.pages {
                 return self.broken();
             }
-            for (i, word) in words.iter_mut().enumerate() {
-                *word = area[layout.page_word(page, i)].load(Relaxed);
+            let at = layout.page_word(page, 0);
+            let words = area.get(at..).and_then(|words| words.first_chunk());
+            let Some([link, words @ ..]): Option<&[_; PAGE_WORDS]> = words else {
+                return self.broken();
+            };
+            let (next, pageno) = unpack_link(link.load(Relaxed));
+            // Of the others the link is enough. What was copied before is used up.
+            let wanted = self.last_pageno.is_none_or(|last| pageno > last);
+            if wanted {
+                for (to, from) in self.words.iter_mut().zip(words) {
+                    *to = from.load(Relaxed);
+                }
             }
             if !self.rel.reader.unchanged(self.rel.entry, self.rel.seq) {
                 return false;
             }
-            let (next, pageno) = unpack_link(words[0]);
             if walked.is_some_and(|w| pageno <= w) {
                 return self.broken();
             }
-            if self.last_pageno.is_none_or(|last| pageno > last) {
+            if wanted {
                 self.last_pageno = Some(pageno);
                 self.from_head = false;
-                self.words[..PAGE_WORDS - 1].copy_from_slice(&words[1..]);
                 (self.base, self.filled, self.at) =
                     (first_range_of(pageno), PAGE_RANGES as usize, 0);
                 self.next_page = Some(next);

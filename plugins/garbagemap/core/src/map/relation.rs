@@ -94,6 +94,18 @@ impl<'r> RelationMap<'r> {
         }
     }
 
+    /// One range, without a look at the counters of those before it.
+    pub fn range(&self, rangeno: u32) -> RangeState {
+        let mut published = Published::from(*self, rangeno);
+        loop {
+            match published.next() {
+                Some((r, _)) if r < rangeno => {}
+                Some((r, counts)) if r == rangeno => return RangeState::Counts(counts),
+                _ => return published.unpublished(rangeno),
+            }
+        }
+    }
+
     /// The ranges of which something is published, from the first on.
     pub fn published(&self) -> impl Iterator<Item = (u32, RangeCounts)> + use<'r> {
         let mut published = Published::new(*self);

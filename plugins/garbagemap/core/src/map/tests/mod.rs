@@ -96,6 +96,7 @@ fn check(reader: &MapReader<'_>, models: &[Model], range_limit: u32) {
             ..Totals::default()
         };
         for (rangeno, got) in (0..range_limit).zip(rel.ranges()) {
+            assert_eq!(rel.range(rangeno), got, "alone");
             assert_eq!(got, model.state(rangeno), "relation {i} range {rangeno}");
             match got {
                 RangeState::Unknown => {

@@ -50,7 +50,26 @@ fn restart(cluster: &Cluster, mode: Mode) {
     let log = cluster.log_from(offset);
     assert!(!log.contains("ignoring the state file"), "{log}");
     assert_eq!(cluster.walker_status()["gaps"], "0");
+    // When a process before this one wrote it is not known.
+    let age = "SELECT state_lsn IS NOT NULL, coalesce(state_age < '1 day', true) \
+               FROM garbage_status";
+    assert_eq!(cluster.safe_psql("postgres", age), "t|t");
     assert_map_exact_and_known(cluster, "postgres");
+}
+
+/// The limit of memory changes with a reload, and the worker stays.
+#[test]
+fn the_limit_of_memory_follows_the_configuration() {
+    if plain() {
+        return;
+    }
+    let cluster = cluster("limit", "");
+    let limit = "SELECT memory_limit / 1024 / 1024, (SELECT restarts FROM walker_status) \
+                 FROM garbage_status";
+    assert_eq!(cluster.safe_psql("postgres", limit), "256|0");
+    cluster.append_conf("garbagemap.max_memory = '300MB'");
+    cluster.reload();
+    cluster.poll_query_until("postgres", limit, "300|0");
 }
 
 /// With archiving, each stop begins a new segment before its checkpoint.

@@ -17,8 +17,16 @@ impl<S: Sink> Ledger<S> {
         }
     }
 
+    /// The limit, in bytes.
+    pub fn max_memory(&self) -> usize {
+        self.config.max_memory
+    }
+
     /// Change the limit.
     pub fn set_max_memory(&mut self, bytes: usize) {
+        if bytes == self.config.max_memory {
+            return;
+        }
         self.config.max_memory = bytes;
         self.enforce_limit();
     }

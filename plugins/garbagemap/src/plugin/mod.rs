@@ -67,7 +67,8 @@ impl From<PluginError> for ErrorReport {
     fn from(error: PluginError) -> ErrorReport {
         let code = match error {
             PluginError::NoServices => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            PluginError::NoRoom => PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
+            // Not "out of memory", which may pass.
+            PluginError::NoRoom => PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
             PluginError::Shortage(_) => PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
         };
         let report = ErrorReport::new(code, error.to_string(), "garbagemap");
@@ -179,6 +180,7 @@ impl Plugin for GarbageMap {
     }
 
     fn poll(&mut self, lsn: Lsn) -> Result<(), PluginError> {
+        self.ledger.set_max_memory(guc::max_memory());
         self.ledger.advance(lsn);
         self.caught_up = self.caught_up || is_recent(lsn);
         if self.level_from.is_some_and(|from| lsn >= from) {

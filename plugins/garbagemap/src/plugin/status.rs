@@ -10,6 +10,7 @@ use walker_plugin::wal::Lsn;
 #[derive(Clone, Copy, Default)]
 pub struct Saved {
     lsn: u64,
+    /// When this process wrote it; 0 if one before did.
     at: i64,
     writes: u64,
     bytes: u64,
@@ -61,7 +62,7 @@ pub fn publish(ledger: &mut Ledger<MapWriter<'static>>, saved: &Saved, applied: 
         dead_items: stats.dead_items,
         pending_transactions: stats.pending_transactions,
         memory_used: stats.memory_used,
-        memory_limit: crate::guc::max_memory() as u64,
+        memory_limit: ledger.max_memory() as u64,
         applied_lsn: applied.0,
         state_lsn: saved.lsn,
         state_saved_at: saved.at as u64,
@@ -69,9 +70,10 @@ pub fn publish(ledger: &mut Ledger<MapWriter<'static>>, saved: &Saved, applied: 
         state_bytes: saved.bytes,
         state_write_longest: saved.longest.as_micros() as u64,
         images_checked: stats.images_checked,
-        image_mismatches: stats.image_mismatches,
+        image_mismatches: stats.image_mismatches + stats.count_mismatches,
         degraded_relations: stats.degradations,
         unknown_records: stats.unknown_records + stats.malformed_records,
+        unpublished_relations: stats.unpublished_relations,
     };
     ledger.sink_mut().set_status(&status);
 }

@@ -38,11 +38,15 @@ fn fill(rows: &mut Rows) -> Result<(), Error> {
         bigint(facts.bytes),
         bigint(facts.pages),
         bigint(facts.pages_used),
-        bigint(facts.overflowed),
+        bigint(
+            facts
+                .overflowed
+                .max(status.map_or(0, |s| s.unpublished_relations)),
+        ),
         lsn(status.as_ref().and_then(|s| s.applied())),
         lsn(state),
-        state
-            .and(status)
+        status
+            .filter(|s| s.state_saved_at != 0)
             .map(|s| pg_sys::Datum::from(s.state_saved_at)),
         ledger(|s| s.state_writes),
         ledger(|s| s.state_bytes),

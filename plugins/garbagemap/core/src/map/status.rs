@@ -63,12 +63,15 @@ status_words! {
     state_write_longest,
     /// Page images compared with what the ledger knew of their block.
     images_checked,
-    /// Those that differed. Not 0 is a fault.
+    /// Those that differed, in what is dead or in how many tuples there are. Not 0
+    /// is a fault.
     image_mismatches,
     /// Relations given up because the memory was not enough.
     degraded_relations,
     /// Records whose meaning is not known.
     unknown_records,
+    /// Relations that the map had no room for, when that was last looked at.
+    unpublished_relations,
 }
 
 impl MapStatus {

@@ -146,9 +146,19 @@ fn the_report_tells_what_and_why() {
         "CREATE DATABASE latin TEMPLATE template0 ENCODING LATIN1",
     );
     cluster.create_extensions("latin");
+    // The report is in a schema that is not in ASCII.
+    let schema = "na\u{ef}ve one";
     cluster.safe_psql(
         "latin",
-        "CREATE TABLE \"caf\u{e9}\" AS SELECT 1 AS a; DELETE FROM \"caf\u{e9}\"",
+        &format!(
+            "DROP EXTENSION garbagemap; CREATE SCHEMA \"{schema}\";
+             CREATE EXTENSION garbagemap SCHEMA \"{schema}\";
+             ALTER DATABASE latin SET search_path = \"{schema}\", public"
+        ),
+    );
+    cluster.safe_psql(
+        "latin",
+        "CREATE TABLE public.\"caf\u{e9}\" AS SELECT 1 AS a; DELETE FROM public.\"caf\u{e9}\"",
     );
     cluster.walker_wait();
     let page = cluster.safe_psql("latin", "SELECT garbage_report()");

@@ -9,7 +9,7 @@ use crate::{area, privilege, text};
 use core::ffi::CStr;
 use garbagemap_picture::{Advice, Health, Holder, Plugin, Report, ReportTable, report};
 use pgrx::prelude::*;
-use pgrx::spi::{SpiClient, quote_identifier};
+use pgrx::spi::SpiClient;
 
 /// Tables in the ranking, and how many of them are drawn.
 const MOST_TABLES: usize = 100;
@@ -57,15 +57,16 @@ fn page(function: pg_sys::Oid) -> Result<String, Error> {
     Ok(report(&about)?)
 }
 
-/// The schema this extension is in, quoted.
+/// The schema this extension is in, as an identifier.
 fn schema_of(function: pg_sys::Oid) -> String {
     // SAFETY: get_func_namespace and get_namespace_name (utils/cache/lsyscache.c)
     // read the catalog caches; the function is being executed, so it exists.
     let name = unsafe {
-        let name = pg_sys::get_namespace_name(pg_sys::get_func_namespace(function));
-        CStr::from_ptr(name).to_string_lossy().into_owned()
+        CStr::from_ptr(pg_sys::get_namespace_name(pg_sys::get_func_namespace(
+            function,
+        )))
     };
-    quote_identifier(name)
+    text::identifier(name.to_bytes())
 }
 
 type Texts<const N: usize> = Vec<[Option<String>; N]>;

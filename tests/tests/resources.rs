@@ -13,6 +13,7 @@ use walker_tests::oracle::{assert_map_exact, assert_map_exact_and_known};
 use walker_tests::poll::poll_until;
 use walker_tests::process::{children, is_alive};
 use walker_tests::server::{output, run};
+use walker_tests::skip::skipped;
 use walker_tests::walker::plain;
 
 const CONF: &str = "autovacuum = off
@@ -221,7 +222,7 @@ fn no_shared_memory_to_speak_of() {
     let mut probe = Command::new("unshare");
     probe.args(["-m", "mount", "-t", "tmpfs", "tmpfs", "/dev/shm"]);
     if !output(&mut probe).status.success() {
-        eprintln!("no small /dev/shm: this user cannot mount one");
+        skipped("a small /dev/shm: this user cannot mount one");
         return;
     }
     let mut cluster = not_started("shm");
@@ -333,11 +334,17 @@ fn a_disk_that_fails() {
         count: u64::from(u32::MAX),
         ..Fault::nth_allocation(1)
     };
+    let offset = cluster.log_offset();
     faults.begin(Whose::Process(pid), fault);
     for _ in 0..3 {
         write_segments(&cluster, 1);
     }
     cluster.walker_wait();
+    // It is not tried again and again, by none of the plugins.
+    let asleep = "SELECT clock_timestamp() > caught_up_at + interval '0.9 s' FROM walker_status";
+    cluster.poll_query_until("postgres", asleep, "t");
+    let complaints = cluster.log_from(offset).matches("WARNING:").count();
+    assert!((1..=20).contains(&complaints), "{complaints} warnings");
     cluster.kill9();
     faults.end();
     cluster.start();

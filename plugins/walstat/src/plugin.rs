@@ -41,6 +41,8 @@ pub struct WalStat {
     /// The counters were reset, and no file says so yet: not even one of the
     /// same position.
     reset: bool,
+    /// It is to be written as soon as that is possible.
+    urgent: bool,
     /// Malformed records logged so far.
     complaints: u32,
 }
@@ -66,8 +68,9 @@ impl From<PluginError> for ErrorReport {
                 PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 "Add walker to shared_preload_libraries and restart the server.",
             ),
+            // Not "out of memory", which may pass.
             PluginError::NoRoom => (
-                PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
+                PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
                 "Increase walker.shared_memory, or decrease walstat.max_entries, and restart the \
                  server.",
             ),
@@ -98,6 +101,7 @@ impl Plugin for WalStat {
             saved: None,
             sealed: None,
             reset: false,
+            urgent: false,
             complaints: 0,
         };
         match plugin.file.load() {
@@ -142,11 +146,14 @@ impl Plugin for WalStat {
     fn poll(&mut self, lsn: Lsn) -> Result<(), PluginError> {
         if self.ledger.reset_pending() {
             self.ledger.reset(lsn);
-            self.reset = true;
+            (self.reset, self.urgent) = (true, true);
             // At once, or a crash would bring the old counters back.
             self.published(SHORT);
             self.save(lsn);
             self.published(SHORT);
+        }
+        if self.urgent {
+            self.save_reset(lsn);
         }
         self.ledger.publish();
         Ok(())
@@ -155,7 +162,12 @@ impl Plugin for WalStat {
     fn flush(&mut self, upto: Lsn) -> Result<Option<Lsn>, PluginError> {
         // One that has just arrived is recent enough, until the last.
         let leaving = leaving();
-        let arrived = self.published(if leaving { PATIENCE } else { Duration::ZERO });
+        let before = self.published(if leaving { PATIENCE } else { Duration::ZERO });
+        if before == Published::Failed && !leaving {
+            // So would the next one now: the next occasion will do.
+            return Ok(self.saved);
+        }
+        let arrived = before == Published::Arrived;
         if self.reset || self.saved != Some(upto) && (!arrived || leaving) {
             self.save(upto);
         }
@@ -171,6 +183,17 @@ impl Plugin for WalStat {
         self.ledger.gap();
         Ok(())
     }
+}
+
+/// What became of a state that was on its way to the disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Published {
+    /// There is none, or it still is.
+    Nothing,
+    /// It is there.
+    Arrived,
+    /// It did not get there, and the one before it stays.
+    Failed,
 }
 
 /// An empty ledger in the plugin's part of shared memory.
@@ -215,25 +238,41 @@ impl WalStat {
         }
     }
 
+    /// Save a reset as soon as that is possible, and once; if it fails, the next
+    /// occasion will do.
+    fn save_reset(&mut self, lsn: Lsn) {
+        self.published(Duration::ZERO);
+        if self.reset {
+            self.save(lsn);
+        }
+        if self.sealed.is_some() {
+            // Which looks after it.
+            self.services.flush_again();
+        }
+        let must_wait = self.sealed.is_some() || !self.file.can_save(lsn);
+        self.urgent = self.reset && must_wait;
+    }
+
     /// Look whether the state that is on its way has arrived; wait for it no
-    /// longer than `patience`. Whether there is none any more that was.
-    fn published(&mut self, patience: Duration) -> bool {
+    /// longer than `patience`.
+    fn published(&mut self, patience: Duration) -> Published {
         let Some(result) = self.sealed.as_mut().and_then(|s| s.wait(patience)) else {
-            return false;
+            return Published::Nothing;
         };
         self.sealed = None;
         match result {
             Ok(lsn) => {
                 self.saved = Some(lsn);
                 self.ledger.saved(lsn);
+                Published::Arrived
             }
             Err(why) => {
                 // Whether it was the one with the reset is all one.
                 self.reset = true;
                 self.could_not_write(&why);
+                Published::Failed
             }
         }
-        true
     }
 
     fn could_not_write(&self, why: &StateError) {

@@ -270,7 +270,7 @@ impl<'a> Ledger<'a> {
             state_lsn: self.status.state_lsn,
             ..Status::default()
         };
-        // The highest free slot comes last, so this takes slot 0 again.
+        // The lowest free slot is given out first, so this takes slot 0 again.
         self.allocate(REST_KEY);
         self.table.end_change();
         self.table.reset_served();

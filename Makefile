@@ -65,10 +65,13 @@ bench-check:
 
 # For the distribution's own server if it is there, else for the test server.
 package:
-	scripts/setup.sh $(MAJORS)
+	scripts/setup.sh
 	for major in $(MAJORS); do \
 	  own=/usr/lib/postgresql/$$major/bin/pg_config; \
-	  [ -x $$own ] || own=$$(bash -c ". scripts/env.sh; pg_config_of $$major"); \
+	  if [ ! -x $$own ]; then \
+	    scripts/setup.sh $$major || exit 1; \
+	    own=$$(bash -c ". scripts/env.sh; pg_config_of $$major"); \
+	  fi; \
 	  scripts/deb.sh $$own || exit 1; \
 	done
 

@@ -67,9 +67,9 @@ step "formatting"
 cargo fmt --all --check
 
 step "lints and tests of the pure crates"
-cargo clippy "${pure[@]}" -p walker-tests --all-targets -- -D warnings
-cargo clippy -p walker-bench -- -D warnings
+cargo clippy "${pure[@]}" -p walker-tests -p walker-bench --all-targets -- -D warnings
 cargo test "${pure[@]}"
+cargo test --quiet -p walker-bench --lib
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps "${pure[@]}"
 
 # Says again at the very end what failed: the logs of the servers, which come
@@ -103,6 +103,10 @@ build_tests() {
   cargo test -p walker-tests --no-run --message-format=json |
     sed -n 's/.*"target":{"kind":[^}]*"name":"\([^"]*\)".*"executable":"\([^"]*\)".*/\1 \2/p' | sort
 }
+
+# What tests did not do, because something is missing here, is said at the end.
+export WALKER_SKIPPED=$work/skipped
+: >"$WALKER_SKIPPED"
 
 # The tests of one server: those named, or all.
 run_tests() {
@@ -158,4 +162,5 @@ if [ ${#failed[@]} != 0 ]; then
   summary
   die "tests failed on PostgreSQL ${failed[*]}"
 fi
+sort -u "$WALKER_SKIPPED" | sed 's/^/   skipped: /' >&2
 step "all is well on PostgreSQL $*"

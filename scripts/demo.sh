@@ -19,7 +19,7 @@ sql() { run psql -X -q -h "$demo" -U postgres -d demo -v ON_ERROR_STOP=1 "$@"; }
 bench() { run pgbench -h "$demo" -U postgres "$@" demo >>"$demo/pgbench.log" 2>&1; }
 
 stop() {
-  [ -e "$demo/data/postmaster.pid" ] || return 0
+  server_runs "$demo/data" || return 0
   run pg_ctl -D "$demo/data" -m immediate stop >/dev/null 2>&1 || true
 }
 

@@ -30,6 +30,19 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 # Major version of the server a pg_config belongs to.
 major_of() { "$1" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/'; }
 
+# Whether a server runs in a data directory. The file of one that was killed stays,
+# and the number in it may be another process's by now.
+server_runs() {
+  local pid cwd
+  pid=$(head -n 1 "$1/postmaster.pid" 2>/dev/null) || return 1
+  if cwd=$(readlink "/proc/$pid/cwd" 2>/dev/null); then
+    [ "$cwd" = "$(readlink -f "$1")" ]
+  else
+    # Not even root may know that everywhere.
+    [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = postgres ]
+  fi
+}
+
 # Path of the pg_config of the test server of a major version.
 pg_config_of() {
   case "$1" in

@@ -28,6 +28,12 @@ quiet() {
   fi
 }
 
+# Once an hour.
+apt_update() {
+  stamped "apt-updated" && [ -z "$(find "$WALKER_CACHE/stamps/apt-updated" -mmin +60)" ] || quiet apt-get update
+  stamp apt-updated
+}
+
 # --- packages ---------------------------------------------------------------
 # A normal user cannot install packages: then we only say what is missing.
 packages() {
@@ -51,14 +57,14 @@ hint: have an administrator run: apt-get install ${missing[*]}"
     echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.d/walker.conf
   fi
   export DEBIAN_FRONTEND=noninteractive
-  stamped "apt-updated" && [ -z "$(find "$WALKER_CACHE/stamps/apt-updated" -mmin +60)" ] || quiet apt-get update
-  stamp apt-updated
+  apt_update
   quiet apt-get install -y --no-install-recommends "${missing[@]}"
 }
 
 # --- monitoring -------------------------------------------------------------
 # Debian's own Prometheus and exporter, for a test. Unpacked, not installed: so
-# no service of theirs is started, and it takes no administrator.
+# no service of theirs is started, and it takes no administrator. Without them that
+# test is skipped, and says so.
 monitoring() {
   local to=$WALKER_CACHE/monitoring
   [ -x "$to/usr/bin/promtool" ] && [ -x "$to/usr/bin/prometheus-postgres-exporter" ] && return 0
@@ -68,7 +74,12 @@ monitoring() {
   mkdir -p "$to.new"
   # apt drops its privileges for downloads.
   [ "$(id -u)" != 0 ] || chmod 777 "$to.new"
-  (cd "$to.new" && quiet apt-get download prometheus prometheus-postgres-exporter)
+  [ "$(id -u)" != 0 ] || (apt_update) || true
+  if ! (cd "$to.new" && apt-get -qq download prometheus prometheus-postgres-exporter) >&2; then
+    say "they could not be fetched"
+    rm -rf "$to.new"
+    return 0
+  fi
   local p
   for p in "$to.new"/*.deb; do dpkg-deb -x "$p" "$to.new"; rm "$p"; done
   chmod 755 "$to.new"
@@ -219,11 +230,16 @@ register() {
 }
 
 command -v cargo >/dev/null || die "no Rust toolchain found"
-packages build-essential pkg-config clang-14 libclang-14-dev
-# A browser, to look at the pictures; a test says so if there is none.
-[ "$(id -u)" != 0 ] || packages chromium fonts-dejavu-core
+# Who cannot install packages builds with the libclang there is.
+clang=(clang-14 libclang-14-dev)
+[ "$(id -u)" = 0 ] || ! compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || clang=()
+packages build-essential pkg-config "${clang[@]}"
 cargo_pgrx
-monitoring
+if [ $# != 0 ]; then
+  # For tests: a browser, to look at the pictures, and who asks for metrics.
+  [ "$(id -u)" != 0 ] || packages chromium fonts-dejavu-core
+  monitoring
+fi
 for major in "$@"; do
   if stamped "server-$major" && [ -x "$(pg_config_of "$major")" ]; then continue; fi
   case "$major" in

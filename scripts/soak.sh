@@ -25,7 +25,7 @@ sql() { run psql -X -q -A -t -h "$soak" -U postgres -d postgres -v ON_ERROR_STOP
 
 stop() {
   [ -z "${traffic:-}" ] || kill "$traffic" 2>/dev/null || true
-  [ ! -e "$soak/data/postmaster.pid" ] || run pg_ctl -D "$soak/data" -m immediate -s stop || true
+  ! server_runs "$soak/data" || run pg_ctl -D "$soak/data" -m immediate -s stop || true
 }
 trap stop EXIT
 
@@ -107,7 +107,7 @@ rest_switches=$(switches "$worker")
 sleep "$rest"
 rest_switches=$(($(switches "$worker") - rest_switches))
 
-sql -c "SELECT walker_wait(pg_current_wal_insert_lsn(), '60 s')" >/dev/null
+reached=$(sql -c "SELECT walker_wait(pg_current_wal_insert_lsn(), '60 s')")
 different=$(sql -c "SELECT count(*) FROM pg_class c, LATERAL garbage_verify(c.oid) v
   WHERE c.relkind IN ('r', 't', 'm') AND c.relpersistence = 'p' AND v.exact")
 inexact=$(sql -c "SELECT count(*) FROM garbage_tables WHERE NOT exact AND relid >= 16384")
@@ -130,7 +130,11 @@ row "state: writes, bytes, longest ms" "$(sql -F ', ' -c 'SELECT state_writes, s
 row "restarts, gaps, last error" "$(sql -F ', ' -c "SELECT restarts, gaps, coalesce(last_error, 'none') FROM walker_status")"
 row "image checks, mismatches" "$(sql -F ', ' -c 'SELECT images_checked, image_mismatches FROM garbage_status')"
 row "ranges that differ, tables inexact" "$different, $inexact"
+[ "$reached" = t ] || die "walker did not catch up, see $soak"
 [ "$different" = 0 ] || die "the map is wrong, see $soak"
+[ "$inexact" = 0 ] || die "$inexact tables are not known, see $soak"
+lost=$(sql -c "SELECT restarts + gaps + image_mismatches FROM walker_status, garbage_status")
+[ "$lost" = 0 ] || die "restarts, gaps or mismatches, see $soak"
 [ "$(grep -E ' (ERROR|PANIC):' "$soak/server.log" | grep -vc 'canceling autovacuum task')" = 0 ] || die "errors in $soak/server.log"
 run pg_ctl -D "$soak/data" -m fast -s stop
 rm -rf "$soak"

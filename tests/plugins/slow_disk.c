@@ -1,7 +1,8 @@
 /*
  * Preloaded before libc: a disk on which the state files of walker are never
- * synced while there is a file "slow_disk" in the data directory. Whoever
- * waits, says so by a file "slow_disk.waits".
+ * synced while there is a file "slow_disk" in the data directory, and
+ * garbagemap's does not get its name while there is a file "slow_name". Whoever
+ * waits, says so by a file "slow_disk.waits" or "slow_name.waits".
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -24,6 +25,29 @@ concerns_walker(int fd)
 	return strstr(path, "/pg_walker") != NULL;
 }
 
+/* The working directory of every process is the data directory. */
+static void
+wait(const char *file, const char *says)
+{
+	while (access(file, F_OK) == 0)
+	{
+		close(open(says, O_CREAT | O_WRONLY, 0600));
+		usleep(1000);
+	}
+}
+
+int
+rename(const char *from, const char *to)
+{
+	static int	(*real) (const char *, const char *);
+
+	if (real == NULL)
+		*(void **) &real = dlsym(RTLD_NEXT, "rename");
+	if (strstr(from, "pg_walker/garbagemap.tmp") != NULL)
+		wait("slow_name", "slow_name.waits");
+	return real(from, to);
+}
+
 int
 fsync(int fd)
 {
@@ -31,12 +55,7 @@ fsync(int fd)
 
 	if (real == NULL)
 		*(void **) &real = dlsym(RTLD_NEXT, "fsync");
-	/* The working directory of every process is the data directory. */
 	if (concerns_walker(fd))
-		while (access("slow_disk", F_OK) == 0)
-		{
-			close(open("slow_disk.waits", O_CREAT | O_WRONLY, 0600));
-			usleep(1000);
-		}
+		wait("slow_disk", "slow_disk.waits");
 	return real(fd);
 }

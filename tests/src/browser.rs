@@ -1,6 +1,7 @@
 //! A headless Chromium: does it show a page, and what does it complain of?
 
 use crate::poll::{poll_for, timeout};
+use crate::skip::skipped;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -36,7 +37,7 @@ impl Browser {
             use std::os::unix::fs::MetadataExt;
             let me = fs::metadata("/proc/self").expect("/proc/self").uid();
             assert_ne!(me, 0, "there is no chromium; scripts/setup.sh installs it");
-            eprintln!("SKIPPED: pictures are not opened, because chromium is not installed");
+            skipped("pictures in a browser: chromium is not installed");
             return None;
         };
         let kept = std::env::var_os("WALKER_SCREENSHOTS").map(PathBuf::from);

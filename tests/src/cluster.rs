@@ -3,8 +3,8 @@
 use crate::directory;
 use crate::launch::Launch;
 use crate::poll::{poll_until, timeout};
-use crate::process::exists;
 pub use crate::process::{children, signal};
+use crate::process::{exists, runs_in};
 pub use crate::psql::psql_file;
 use crate::server::{Server, output, run};
 use postgres::{Client, Config, NoTls};
@@ -231,7 +231,9 @@ impl Cluster {
     pub fn postmaster_pid(&self) -> Option<u32> {
         let file = fs::read_to_string(self.data_dir().join("postmaster.pid")).ok()?;
         let pid = file.lines().next()?.trim().parse().ok()?;
-        exists(pid).then_some(pid)
+        // The file of a server that was killed stays, and the number may be
+        // another process's by now.
+        runs_in(pid, &self.data_dir()).then_some(pid)
     }
 
     /// Kills the postmaster and every process of it with SIGKILL, as a power
@@ -316,6 +318,7 @@ impl Drop for Cluster {
             let _ = output(self.pg_ctl("stop").args(["-w", "-m", "immediate"]));
         }
         if std::thread::panicking() {
+            let _ = fs::write(self.base.join(KEPT), "");
             eprintln!(
                 "---- end of the log of cluster \"{}\", which is kept in {} ----\n{}\n----",
                 self.name,
@@ -328,8 +331,11 @@ impl Drop for Cluster {
     }
 }
 
-/// Ends and removes what a killed test has left running. A failed test's
-/// cluster does not run and stays to be looked at.
+/// In the directory of a cluster that is kept, because its test has failed.
+const KEPT: &str = "kept";
+
+/// Ends and removes what a killed test has left. A failed test's cluster does not
+/// run and stays to be looked at.
 fn remove_orphans(server: &'static Server, parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -345,7 +351,8 @@ fn remove_orphans(server: &'static Server, parent: &Path) {
             server,
             launch: Launch::default(),
         };
-        if exists(owner) || cluster.postmaster_pid().is_none() {
+        let kept = || cluster.base.join(KEPT).exists() && cluster.postmaster_pid().is_none();
+        if exists(owner) || kept() {
             // Not ours to remove.
             std::mem::forget(cluster);
         }

@@ -5,6 +5,7 @@ use crate::poll::{poll_for, poll_until};
 use crate::process::{is_alive, is_stopped};
 use crate::rng::Rng;
 use postgres::NoTls;
+use std::fs;
 use std::time::{Duration, Instant};
 
 /// A way to end it.
@@ -61,8 +62,9 @@ impl Blow {
                 cluster.start();
             }
             Self::InStateWrite => {
-                wait_for_state_write(cluster);
+                begin_state_write(cluster);
                 cluster.kill9();
+                end_state_write(cluster);
                 cluster.start();
             }
             Self::Immediate => {
@@ -168,26 +170,28 @@ fn wait_for_connections(cluster: &Cluster) -> Instant {
     })
 }
 
-/// A checkpoint makes the plugins write. The file is there for a few
-/// milliseconds, so this looks without a pause; if it is missed too often, any
-/// moment is as good.
-fn wait_for_state_write(cluster: &Cluster) {
-    let temp = cluster.data_dir().join("pg_walker/garbagemap.tmp");
+/// A checkpoint makes the plugins write, and the state stays unfinished: the
+/// server has "slow_disk" in the place of libc.
+fn begin_state_write(cluster: &Cluster) {
+    fs::write(cluster.data_dir().join("slow_name"), "").expect("a file");
     let config = cluster.config("postgres");
     let checkpoints = std::thread::spawn(move || {
         if let Ok(mut client) = config.connect(NoTls) {
-            for _ in 0..20 {
-                if client.simple_query("CHECKPOINT").is_err() {
-                    break;
-                }
-            }
+            while client.simple_query("CHECKPOINT").is_ok() {}
         }
     });
-    let deadline = Instant::now() + Duration::from_secs(3);
-    while !temp.exists() && Instant::now() < deadline {
-        std::hint::spin_loop();
-    }
+    let waits = cluster.data_dir().join("slow_name.waits");
+    poll_until("a state to be written", || waits.exists().then_some(()));
     drop(checkpoints);
+}
+
+/// The server is gone, and what it was about to give a name is there.
+fn end_state_write(cluster: &Cluster) {
+    let unfinished = cluster.data_dir().join("pg_walker/garbagemap.tmp");
+    assert!(unfinished.exists(), "no state was being written");
+    for name in ["slow_name", "slow_name.waits"] {
+        fs::remove_file(cluster.data_dir().join(name)).expect("a file");
+    }
 }
 
 /// Kills only a process that has stopped: one that was on its way out when it

@@ -27,6 +27,7 @@ pub mod scenario;
 pub mod script;
 pub mod server;
 pub mod session;
+pub mod skip;
 pub mod standby;
 pub mod wal;
 pub mod waldump;

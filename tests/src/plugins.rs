@@ -148,11 +148,7 @@ impl Cluster {
         cluster.init();
         cluster.build_libraries(setup.libraries);
         if !setup.interpose.is_empty() {
-            let library = cluster
-                .library_dir()
-                .join(format!("{}.so", setup.interpose));
-            let preload = ("LD_PRELOAD".to_owned(), library.into());
-            cluster.launch.environment.push(preload);
+            cluster.interpose(setup.interpose);
         }
         cluster.append_conf(&format!(
             "dynamic_library_path = '{}:$libdir'
@@ -170,6 +166,14 @@ impl Cluster {
         cluster.start();
         cluster.safe_psql("postgres", "CREATE EXTENSION walker");
         cluster
+    }
+
+    /// From the next start on the functions of a library that was built take the
+    /// place of libc's in every process of the server.
+    pub fn interpose(&mut self, library: &str) {
+        let path = self.library_dir().join(format!("{library}.so"));
+        let preload = ("LD_PRELOAD".to_owned(), path.into());
+        self.launch.environment.push(preload);
     }
 
     /// Where the libraries are that were built for this cluster.

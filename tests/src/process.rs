@@ -2,6 +2,7 @@
 
 use crate::server::run;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
 
@@ -22,6 +23,17 @@ fn stat_field(pid: u32, field: usize) -> Option<String> {
 /// Whether there is such a process, be it one that waits to be reaped.
 pub(crate) fn exists(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// Whether there is such a process, and this is its working directory, or was: one
+/// that waits to be reaped has none. Where this user may not know (root in a
+/// container, of another user's), whether it is a server at all.
+pub(crate) fn runs_in(pid: u32, directory: &Path) -> bool {
+    match fs::read_link(format!("/proc/{pid}/cwd")) {
+        Ok(found) => fs::canonicalize(directory).is_ok_and(|wanted| found == wanted),
+        Err(e) if e.kind() == ErrorKind::NotFound => exists(pid),
+        Err(_) => fs::read(format!("/proc/{pid}/comm")).is_ok_and(|name| name == b"postgres\n"),
+    }
 }
 
 /// Whether a process has not ended yet, reaped or not.

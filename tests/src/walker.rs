@@ -1,7 +1,7 @@
 //! Clusters with walker and garbagemap, and what walker says of itself.
 
 use crate::cluster::Cluster;
-use crate::poll::poll_until;
+use crate::poll::{poll_until, timeout};
 use crate::session::{Rows, aligned, rows};
 use crate::waldump::RmgrCounts;
 use std::collections::BTreeMap;
@@ -83,11 +83,12 @@ impl Cluster {
 
     /// Waits until the worker has seen all up to a position.
     pub fn walker_wait_for(&self, lsn: &str) {
-        let reached = self.safe_psql("postgres", &format!("SELECT walker_wait('{lsn}', '30 s')"));
+        let seconds = timeout().as_secs();
+        let wait = format!("SELECT walker_wait('{lsn}', '{seconds} s')");
         assert_eq!(
-            reached,
+            self.safe_psql("postgres", &wait),
             "t",
-            "cluster \"{}\": walker has not reached {lsn} in 30 s; walker_status: {:#?}",
+            "cluster \"{}\": walker has not reached {lsn} in {seconds} s; walker_status: {:#?}",
             self.name,
             self.walker_status()
         );

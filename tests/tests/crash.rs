@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use walker_tests::crash::Blow;
 use walker_tests::oracle::{RelCheck, assert_map_exact};
 use walker_tests::pgbench::{Pgbench, Running, mixed};
+use walker_tests::plugins::Library;
 use walker_tests::poll::env_number;
 use walker_tests::rng::Rng;
 use walker_tests::walker::plain;
@@ -99,7 +100,10 @@ fn play(name: &str, conf: &str, cycles: u64, with_slot: bool) {
     let seed = env_number("WALKER_SEED", now % 1_000_000);
     eprintln!("crash cycles, {name}: WALKER_SEED={seed}");
     let mut rng = Rng::new(seed);
-    let cluster = Cluster::with_walker(name, &[], &format!("{CONF}\n{conf}"));
+    let mut cluster = Cluster::with_walker(name, &[], &format!("{CONF}\n{conf}"));
+    cluster.build_libraries(&[Library::c("slow_disk")]);
+    cluster.interpose("slow_disk");
+    cluster.restart();
     Pgbench::init(&cluster, "postgres", env_number("WALKER_SCALE", 1));
     for cycle in 0..cycles {
         cluster.safe_psql("postgres", "SELECT garbage_base_scan()");

@@ -2,7 +2,6 @@
 //! its name: each intact, on a primary, after a crash, on a standby.
 
 use std::collections::BTreeMap;
-use walker_tests::cluster::signal;
 use walker_tests::plugins::{Library, Setup};
 use walker_tests::session::aligned;
 use walker_tests::{Cluster, waldump};
@@ -135,12 +134,8 @@ fn messages_come_intact_wherever_the_worker_runs() {
 fn messages_of_before_a_crash_are_heard_after_it() {
     let cluster = cluster();
     cluster.walker_wait();
-    let pid: u32 = cluster
-        .safe_psql("postgres", "SELECT pid FROM walker_status")
-        .parse()
-        .expect("a process ID");
     // A worker that cannot have seen any of them.
-    signal("STOP", &[pid]);
+    cluster.stop_waiting_worker();
     let mut sent = Messages::new();
     send_all(&cluster, &mut sent);
     cluster.flush_wal();

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use walker_tests::Cluster;
 use walker_tests::plugins::{Library, Setup};
 use walker_tests::server::{run, text};
+use walker_tests::skip::skipped;
 use walker_tests::wal::restore;
 use walker_wal::misc::{decode_generic, generic_regions};
 use walker_wal::{Record, RmgrId};
@@ -29,7 +30,7 @@ fn bloom_is_heard_and_its_deltas_make_the_next_page() {
     };
     let cluster = Cluster::with_plugins("bloom", &setup);
     if !cluster.server.has_contrib("bloom") {
-        eprintln!("contrib/bloom is not installed");
+        skipped("generic WAL: contrib/bloom is not installed");
         return;
     }
     cluster.create_rmgr_counts();

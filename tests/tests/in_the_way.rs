@@ -19,7 +19,7 @@ fn backlog() -> u64 {
 
 /// WAL that takes work: the worker stops before it and reads it afterwards.
 fn fall_behind(cluster: &Cluster) {
-    signal("STOP", &[cluster.worker_pid()]);
+    cluster.stop_waiting_worker();
     cluster.safe_psql("postgres", "CREATE TABLE IF NOT EXISTS big (a int, b text)");
     let insert = "INSERT INTO big SELECT g, repeat('x', 200) FROM generate_series(1, 200000) g";
     let start = cluster.current_lsn();
@@ -130,7 +130,7 @@ fn replay_on_a_standby() {
 
 /// The standby's worker sleeps while the primary writes.
 fn fall_behind_on(standby: &Cluster, primary: &Cluster) {
-    signal("STOP", &[standby.worker_pid()]);
+    standby.stop_waiting_worker();
     Pgbench::init(primary, "postgres", 5);
     primary.wait_for_catchup(standby);
 }

@@ -11,6 +11,7 @@ use walker_tests::Cluster;
 use walker_tests::cluster::signal;
 use walker_tests::poll::{poll_for, poll_until, timeout};
 use walker_tests::server::run;
+use walker_tests::skip::skipped;
 use walker_tests::walker::plain;
 
 /// Where scripts/setup.sh has unpacked the programs, or wherever they are.
@@ -101,7 +102,7 @@ fn what_is_shipped_measures_and_alerts() {
         let promised =
             std::env::var_os("WALKER_MONITORING").is_some_and(|d| Path::new(&d).is_dir());
         assert!(!promised, "WALKER_MONITORING lacks a program");
-        eprintln!("Prometheus is not there: not tested");
+        skipped("monitoring: Prometheus is not there");
         return;
     };
     let cluster = Cluster::new("monitoring");

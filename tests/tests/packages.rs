@@ -51,7 +51,7 @@ fn versions_agree() {
 
 #[test]
 fn the_metadata_are_what_pgxn_demands() {
-    // https://pgxn.org/meta/spec.txt: what is required, and of which form.
+    // The PGXN Meta Spec: what is required, and of which form.
     let meta: Value = serde_json::from_str(&read("META.json")).expect("JSON");
     let string = |value: &Value| value.as_str().filter(|s| !s.is_empty()).map(str::to_owned);
     let version = env!("CARGO_PKG_VERSION");

@@ -15,6 +15,7 @@ use walker_tests::oracle::{assert_map_exact, assert_map_exact_and_known};
 use walker_tests::poll::env_number;
 use walker_tests::rng::Rng;
 use walker_tests::server::{output, run};
+use walker_tests::skip::skipped;
 use walker_tests::walker::plain;
 use walker_tests::{Cluster, Mode};
 
@@ -296,7 +297,7 @@ fn no_room_and_no_right_to_write() {
         .args(["-t", "tmpfs", "-o", "size=32k,mode=0777", "tmpfs"])
         .arg(&directory);
     if !output(&mut mount).status.success() {
-        eprintln!("no full disk: a tmpfs cannot be mounted here");
+        skipped("a full disk: a tmpfs cannot be mounted here");
         cluster.start();
         return;
     }

@@ -38,7 +38,7 @@ fn promotions_in_a_row() {
         // Now and then the worker has much to read behind the switch.
         let behind = round % 2 == 0;
         if behind {
-            signal("STOP", &[pid]);
+            assert_eq!(standby.stop_waiting_worker(), pid);
             work(&primary);
             primary.wait_for_catchup(&standby);
         }
@@ -188,8 +188,7 @@ fn a_partial_segment() {
     primary.wait_for_catchup(&standby);
     assert_map_exact_and_known(&standby, "postgres");
     // The worker stands before the end of a segment that is renamed under it.
-    let pid = standby.worker_pid();
-    signal("STOP", &[pid]);
+    let pid = standby.stop_waiting_worker();
     work(&primary);
     primary.wait_for_catchup(&standby);
     primary.stop(Mode::Immediate);

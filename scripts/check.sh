@@ -23,10 +23,17 @@ mkdir -p "$work"
 
 # The server, the lints, the build and its installation.
 prepare() {
-  if [ "$1" = fuzzing ]; then
-    scripts/fuzz.sh "${WALKER_FUZZ:-5}"
-    return
-  fi
+  case "$1" in
+    bench)
+      cargo clippy -p walker-bench --all-targets -- -D warnings &&
+        cargo test --quiet -p walker-bench --lib
+      return
+      ;;
+    fuzzing)
+      scripts/fuzz.sh "${WALKER_FUZZ:-5}"
+      return
+      ;;
+  esac
   scripts/setup.sh "$1" &&
     cargo clippy -p walker -p garbagemap -p walstat -p walker-plugin -p message_log \
       -p rust_misdeeds --no-default-features --features "pg$1" -- -D warnings &&
@@ -34,8 +41,8 @@ prepare() {
 }
 
 # Tests wait most of their time: meanwhile the next servers are prepared, and
-# at last the pure crates fuzzed, which gives way to the tests. A file tells
-# how each ended.
+# at last the bench is looked at and the pure crates are fuzzed, which gives way to
+# the tests. A file tells how each ended.
 prepare_rest() {
   local what
   for what in "$@"; do
@@ -67,9 +74,8 @@ step "formatting"
 cargo fmt --all --check
 
 step "lints and tests of the pure crates"
-cargo clippy "${pure[@]}" -p walker-tests -p walker-bench --all-targets -- -D warnings
+cargo clippy "${pure[@]}" -p walker-tests --all-targets -- -D warnings
 cargo test "${pure[@]}"
-cargo test --quiet -p walker-bench --lib
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps "${pure[@]}"
 
 # Says again at the very end what failed: the logs of the servers, which come
@@ -88,7 +94,7 @@ numbers=(walker_tests main_job in_place records records_text scenarios
   histories base_scan crash restart copies prune counters)
 oldest=(state timelines retention end_of_wal no_contrecord
   allocation resources security
-  sql_errors upgrade contract generic_wal plugins
+  sql_errors contract generic_wal plugins
   monitoring packages readme)
 tests_of() {
   local first=$1 last=${!#} major=$2
@@ -130,7 +136,7 @@ build_tests >"$work/programs"
 # In a process group of its own, so that all of it ends with us.
 setsid nice -n 19 bash -c "$(declare -f prepare prepare_rest)
   . scripts/env.sh
-  work='$work' prepare_rest ${*:2} fuzzing" &
+  work='$work' prepare_rest ${*:2} bench fuzzing" &
 preparing=$!
 trap 'kill -- "-$preparing" 2>/dev/null || true' EXIT
 for major in "$@"; do
@@ -156,6 +162,7 @@ for major in "$@"; do
 done
 
 [ -e "$work/fuzzing.end" ] || step "fuzzing"
+prepared bench
 prepared fuzzing
 grep "fuzzed" "$work/fuzzing.log" >&2
 if [ ${#failed[@]} != 0 ]; then

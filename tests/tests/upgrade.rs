@@ -59,7 +59,7 @@ impl Old<'_> {
 fn old_pg_config() -> Option<PathBuf> {
     let path = std::env::var_os("WALKER_OLD_PG_CONFIG").filter(|path| !path.is_empty());
     if path.is_none() {
-        skipped("pg_upgrade: WALKER_OLD_PG_CONFIG is not set, as it is for 18 where 17 is set up");
+        skipped("pg_upgrade: WALKER_OLD_PG_CONFIG is not set; make check sets it for 17 and 18");
     }
     path.map(PathBuf::from)
 }

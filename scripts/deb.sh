@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Build a Debian package for one server's major version, in the layout of
-# Debian's own and of the PostgreSQL project's packages. Prints the package's path as its last line.
+# Debian's own and of the PostgreSQL project's packages. Prints the package's path
+# as its last line.
 #
 # usage: scripts/deb.sh PG_CONFIG [release|dev] [DIRECTORY]
 #

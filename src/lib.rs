@@ -2,9 +2,9 @@
 //! and hands it to plugins.
 //!
 //! The way of a record is the way through these modules: `reader` finds it as the
-//! server's XLogReader would, or by that, `plugin` dispatches it by resource manager ID,
-//! `shared` is where positions and counters are shown, `sql` shows them.
-//! `worker` is the loop around it.
+//! server's XLogReader would, or by that, `plugin` dispatches it by resource
+//! manager ID, `shared` is where positions and counters are shown, `sql` shows
+//! them. `worker` is the loop around it.
 #![deny(ffi_unwind_calls)]
 
 mod compat;

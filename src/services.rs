@@ -8,7 +8,6 @@ use core::ffi::{CStr, c_char, c_int, c_void};
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 use core::sync::atomic::{AtomicU32, fence};
 use pgrx::prelude::*;
-use std::borrow::Cow;
 use walker_plugin::{ABI_VERSION, RecordId, SERVICES_RENDEZVOUS, WalkerServices};
 
 static SERVICES: WalkerServices = WalkerServices {
@@ -36,24 +35,21 @@ pub fn init() {
 
 /// # Safety
 /// `ptr` must be NULL or a C string that outlives the call.
-unsafe fn text<'a>(ptr: *const c_char) -> &'a str {
+unsafe fn c_str<'a>(ptr: *const c_char) -> &'a CStr {
     if ptr.is_null() {
-        return "";
+        return c"";
     }
     // SAFETY: the caller's promise.
-    unsafe { CStr::from_ptr(ptr) }.to_str().unwrap_or("")
+    unsafe { CStr::from_ptr(ptr) }
 }
 
-/// The same of what is but shown, in whatever encoding it is.
+/// A name; one that is not UTF-8 is nobody's.
 ///
 /// # Safety
-/// As for `text`.
-unsafe fn shown<'a>(ptr: *const c_char) -> Cow<'a, str> {
-    if ptr.is_null() {
-        return Cow::Borrowed("");
-    }
+/// As for `c_str`.
+unsafe fn text<'a>(ptr: *const c_char) -> &'a str {
     // SAFETY: the caller's promise.
-    unsafe { CStr::from_ptr(ptr) }.to_string_lossy()
+    unsafe { c_str(ptr) }.to_str().unwrap_or("")
 }
 
 #[pg_guard]
@@ -102,7 +98,7 @@ unsafe extern "C-unwind" fn applied_lsn(plugin: *const c_char) -> u64 {
 #[pg_guard]
 unsafe extern "C-unwind" fn log(elevel: c_int, plugin: *const c_char, message: *const c_char) {
     // SAFETY: the contract of WalkerServices::log.
-    let (plugin, message) = unsafe { (text(plugin), shown(message)) };
+    let (plugin, message) = unsafe { (text(plugin), c_str(message).to_string_lossy()) };
     // pgrx's own conversion does not know LOG and takes it for ERROR. An ERROR
     // is not a log message: a plugin raises its own.
     let level = match elevel {

@@ -202,9 +202,7 @@ fn drop_slot(name: &str) {
             // SAFETY: nowait makes the drop fail rather than wait for whoever may
             // have taken it (replication/slot.c).
             guarded(|| unsafe {
-                if !pg_sys::MyReplicationSlot.is_null() {
-                    pg_sys::ReplicationSlotRelease();
-                }
+                let_go();
                 if !pg_sys::SearchNamedReplicationSlot(name.as_ptr(), true).is_null() {
                     pg_sys::ReplicationSlotDrop(name.as_ptr(), true);
                 }
@@ -217,6 +215,20 @@ fn drop_slot(name: &str) {
             format!("walker could not drop replication slot \"{name}\""),
             why
         );
+    }
+}
+
+/// Release the slot that this process holds, if it holds one.
+///
+/// # Safety
+/// In the worker, whose main thread alone sets MyReplicationSlot; what fails is an
+/// ERROR (replication/slot.c).
+unsafe fn let_go() {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if !pg_sys::MyReplicationSlot.is_null() {
+            pg_sys::ReplicationSlotRelease();
+        }
     }
 }
 
@@ -263,12 +275,8 @@ fn take_slot(name: &str) -> Result<(), String> {
     });
     if taken.is_err() {
         // Made or taken, but not written: it is taken anew the next time.
-        // SAFETY: as above; releases what this process holds.
-        let _ = guarded(|| unsafe {
-            if !pg_sys::MyReplicationSlot.is_null() {
-                pg_sys::ReplicationSlotRelease();
-            }
-        });
+        // SAFETY: as above.
+        let _ = guarded(|| unsafe { let_go() });
     }
     taken
 }

@@ -32,11 +32,12 @@ pub fn from_server(bytes: &[u8]) -> String {
     let Some((encoding, conversion)) = conversion() else {
         return String::from_utf8_lossy(bytes).into_owned();
     };
-    let (mut text, mut rest) = (String::new(), bytes);
-    while !rest.is_empty() {
-        let mut from = rest.to_vec();
-        from.push(0);
-        let mut room = vec![0u8; rest.len() * GROWTH + 1];
+    let (mut text, mut at) = (String::new(), 0);
+    let mut from = bytes.to_vec();
+    from.push(0);
+    while at < bytes.len() {
+        let left = bytes.len() - at;
+        let mut room = vec![0u8; left * GROWTH + 1];
         // SAFETY: pg_do_encoding_conversion_buf (utils/mb/mbutils.c) reads as many
         // bytes as it is told, writes as many at most, the last of them a 0, and
         // stops at what it cannot convert, which it says by how far it came.
@@ -45,8 +46,8 @@ pub fn from_server(bytes: &[u8]) -> String {
                 conversion,
                 encoding,
                 UTF8,
-                from.as_mut_ptr(),
-                rest.len() as i32,
+                from[at..].as_mut_ptr(),
+                left as i32,
                 room.as_mut_ptr(),
                 room.len() as i32,
                 true,
@@ -55,19 +56,15 @@ pub fn from_server(bytes: &[u8]) -> String {
         if let Ok(converted) = CStr::from_bytes_until_nul(&room) {
             text.push_str(&converted.to_string_lossy());
         }
-        rest = rest
-            .get(usize::try_from(done).unwrap_or(0)..)
-            .unwrap_or(&[]);
-        if !rest.is_empty() {
+        at += usize::try_from(done).unwrap_or(0);
+        if at < bytes.len() {
             text.push(char::REPLACEMENT_CHARACTER);
-            let at = from.len() - 1 - rest.len();
             // SAFETY: pg_encoding_mblen (common/wchar.c) looks at the first bytes of
             // a terminated text.
             let length = unsafe {
                 pg_sys::pg_encoding_mblen(encoding, from[at..].as_ptr().cast::<c_char>())
             };
-            let length = usize::try_from(length).unwrap_or(1).max(1);
-            rest = rest.get(length..).unwrap_or(&[]);
+            at += usize::try_from(length).unwrap_or(1).max(1);
         }
     }
     text

@@ -22,18 +22,14 @@ pub(super) fn standby(
                 write!(f, "; {} xacts:", r.xids.len())?;
                 r.xids.iter().try_for_each(|xid| write!(f, " {xid}"))?;
             }
-            if major == Major::V15 {
-                let overflow = if r.subxid_overflow {
-                    "; subxid ovf"
-                } else {
-                    ""
-                };
-                return f.write_str(overflow);
-            }
             if r.subxid_overflow {
-                f.write_str("; subxid overflowed")?;
+                f.write_str(match major {
+                    Major::V15 => "; subxid ovf",
+                    _ => "; subxid overflowed",
+                })?;
             }
-            if !r.subxids.is_empty() {
+            // 15 does not list them.
+            if major != Major::V15 && !r.subxids.is_empty() {
                 write!(f, "; {} subxacts:", r.subxids.len())?;
                 r.subxids.iter().try_for_each(|xid| write!(f, " {xid}"))?;
             }

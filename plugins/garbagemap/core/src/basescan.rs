@@ -153,15 +153,12 @@ impl<S: Sink> Ledger<S> {
     }
 
     /// A backend is about to read pages of the relation. Pages it read before
-    /// this returned must not be handed over. False if memory is short.
-    pub fn begin_base_scan(&mut self, locator: RelFileLocator) -> bool {
+    /// this returned must not be handed over. The number of the scan, see
+    /// [`Ledger::base_scan`]; `None` if memory is short.
+    pub fn begin_base_scan(&mut self, locator: RelFileLocator) -> Option<u64> {
         self.note_recent();
-        let Some(idx) = self.open(locator) else {
-            return false;
-        };
-        if self.scans.by_rel.try_reserve(1).is_err() {
-            return false;
-        }
+        let idx = self.open(locator)?;
+        self.scans.by_rel.try_reserve(1).ok()?;
         let Scans { by_rel, begun, .. } = &mut self.scans;
         let scan = by_rel.entry(idx).or_insert_with(|| {
             *begun += 1;
@@ -174,7 +171,7 @@ impl<S: Sink> Ledger<S> {
         if let Some(rel) = self.rels.get_mut(idx) {
             rel.scanning = true;
         }
-        true
+        Some(scan.number)
     }
 
     /// The number of the scan of a relation, which is that of all who scan it at a

@@ -96,9 +96,7 @@ impl Horizon {
         let Ok(n) = u64::try_from(delta) else {
             return self.remove(delta.unsigned_abs());
         };
-        let Some(bucket) = self.buckets.get_mut(HORIZON_UNKNOWN) else {
-            return;
-        };
+        let bucket = &mut self.buckets[HORIZON_UNKNOWN];
         if bucket.count == 0 || precedes(bucket.xid, youngest) {
             bucket.xid = youngest;
         }

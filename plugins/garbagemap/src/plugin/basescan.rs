@@ -124,20 +124,17 @@ impl BaseScans {
         };
         let id = slot.scan(pid);
         let answer = match kind {
-            Kind::Begin => {
-                let begun = ledger.begin_base_scan(locator);
-                match ledger.base_scan(locator).filter(|_| begun) {
-                    Some(number) => {
-                        self.open.push(Open {
-                            id,
-                            locator,
-                            number,
-                        });
-                        Answer::Done
-                    }
-                    None => Answer::NoScan,
+            Kind::Begin => match ledger.begin_base_scan(locator) {
+                Some(number) => {
+                    self.open.push(Open {
+                        id,
+                        locator,
+                        number,
+                    });
+                    Answer::Done
                 }
-            }
+                None => Answer::NoScan,
+            },
             Kind::Page => match self.find(id).filter(|open| open.locator == locator) {
                 None => Answer::NoScan,
                 Some(open) if !open.is_kept(ledger) => Answer::Forgotten,

@@ -124,7 +124,7 @@ impl World {
         let i = self.server.random(2) as usize;
         let rel = RELS[i];
         match which {
-            0 if !self.scanning[i] => self.scanning[i] = self.ledger.begin_base_scan(rel),
+            0 if !self.scanning[i] => self.scanning[i] = self.ledger.begin_base_scan(rel).is_some(),
             0 => {
                 let size = (self.server.rels[&rel].len() as u32, Lsn(self.server.lsn));
                 self.ledger
@@ -374,7 +374,7 @@ impl World {
         assert_eq!(self.ledger.stats().pending_transactions, 0);
         let mut blocks = 0;
         for rel in RELS {
-            assert!(self.ledger.begin_base_scan(rel));
+            assert!(self.ledger.begin_base_scan(rel).is_some());
             for (blkno, page) in (0..).zip(self.server.rels[&rel].clone()) {
                 let (lsn, items) = (Lsn(page.lsn), page.items());
                 let outcome = self.hand_over(&ReadPage {

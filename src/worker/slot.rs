@@ -6,21 +6,22 @@
 //! the worker is close behind. Whatever goes wrong with it, the worker runs on
 //! without, and says so.
 
-use crate::compat;
+mod own;
+mod server;
+
 use crate::guc;
-use crate::plugin::message_of;
 use crate::reader::redo_pointer;
 use crate::shared::Control;
 use core::sync::atomic::Ordering::Relaxed;
-use core::sync::atomic::{AtomicU8, Ordering};
 use pgrx::prelude::*;
 use std::collections::VecDeque;
-use std::ffi::CString;
 use std::time::{Duration, Instant};
 use walker_plugin::wal::Lsn;
 
 /// Pause before a slot that could not be had is tried again.
 const RETRY: Duration = Duration::from_secs(60);
+/// The same for what is to be dropped or noted, of which only this process knows.
+const TIDY: Duration = Duration::from_secs(5);
 
 /// The slot of this worker, if there is one.
 pub struct Slot {
@@ -34,6 +35,13 @@ pub struct Slot {
     passed: VecDeque<(Lsn, Lsn)>,
     /// From here on the slot keeps WAL, and the record that ends here.
     held_from: Lsn,
+    /// It was made, and that is not noted yet;
+    unnoted: bool,
+    /// that this failed was said.
+    said: bool,
+    /// When slots of before that could not be dropped, and what could not be
+    /// noted, are tried again.
+    next_tidying: Option<Instant>,
 }
 
 /// So many of them are remembered.
@@ -49,28 +57,80 @@ impl Slot {
             complaint: String::new(),
             passed: VecDeque::new(),
             held_from: Lsn(0),
+            unnoted: false,
+            said: false,
+            next_tidying: None,
         };
         // What the last process held, it no longer does.
         let left = control.text(&control.slot);
         control.set_text(&control.slot, "");
-        if !left.is_empty() && left != slot.name {
+        if !left.is_empty() && left != slot.name && !own::is_another(&left) {
             drop_unconfigured(&left);
         }
+        // Nor does one of a server that was stopped since, or crashed.
+        for noted in own::noted() {
+            if noted != slot.name && noted != left {
+                drop_unconfigured(&noted);
+            }
+        }
         slot.take(control);
+        if !slot.held {
+            slot.note_it();
+        }
         slot
+    }
+
+    /// What could not be done before: drop the slots of before, without a word
+    /// unless it is done now, and note our own.
+    fn tidy(&mut self, control: &Control) {
+        let mut left = own::noted();
+        left.retain(|name| {
+            *name != self.name && !server::is_in_use(name) && server::drop_slot(name).is_ok()
+        });
+        // To drop another we had to let go of ours.
+        if self.held && !server::holds_slot() {
+            let unnoted = self.unnoted;
+            self.lost(control);
+            self.take(control);
+            self.unnoted |= unnoted && self.held;
+        }
+        for name in left {
+            own::forget(&name);
+            pgrx::log!("walker has dropped replication slot \"{name}\"");
+        }
+        self.note_it();
+    }
+
+    fn note_it(&mut self) {
+        let mut all_done = own::noted().iter().all(|left| *left == self.name);
+        if self.unnoted {
+            match own::note(&self.name) {
+                Ok(()) => (self.unnoted, self.said) = (false, false),
+                Err(why) => {
+                    if !std::mem::replace(&mut self.said, true) {
+                        pgrx::warning!("walker could not note its replication slot: {why}");
+                    }
+                    all_done = false;
+                }
+            }
+        }
+        self.next_tidying = (!all_done).then(|| Instant::now() + TIDY);
     }
 
     fn take(&mut self, control: &Control) {
         if self.name.is_empty() || self.held {
             return;
         }
-        match take_slot(&self.name) {
-            Ok(()) => {
+        match server::take_slot(&self.name) {
+            Ok(made) => {
                 self.held = true;
-                self.held_from = restart_lsn();
+                self.held_from = server::restart_lsn();
                 self.next_try = None;
                 self.complaint.clear();
                 control.set_text(&control.slot, &self.name);
+                // One that was there before is somebody else's, for all we know.
+                self.unnoted = made;
+                self.note_it();
             }
             Err(why) => {
                 self.next_try = Some(Instant::now() + RETRY);
@@ -116,7 +176,7 @@ impl Slot {
             return;
         };
         if self.held {
-            advance_slot(begin);
+            server::advance_slot(begin);
             self.held_from = self.held_from.max(end);
         }
     }
@@ -141,10 +201,13 @@ impl Slot {
 
     /// Keep to `walker.max_retained_wal`; called now and then.
     pub fn check(&mut self, control: &Control, read: Lsn, written: Lsn) {
+        if self.next_tidying.is_some_and(|t| Instant::now() >= t) {
+            self.tidy(control);
+        }
         let most = guc::max_retained_wal();
         if self.held {
             // Up to the redo pointer the server keeps it anyway.
-            let retained = written.bytes_since(restart_lsn());
+            let retained = written.bytes_since(server::restart_lsn());
             if retained > most && self.held_from < redo_pointer() {
                 self.give_up(control, retained);
             }
@@ -177,7 +240,7 @@ impl Slot {
     }
 
     fn lost(&mut self, control: &Control) {
-        self.held = false;
+        (self.held, self.unnoted) = (false, false);
         control.set_text(&control.slot, "");
     }
 }
@@ -193,161 +256,15 @@ fn drop_unconfigured(name: &str) {
     drop_slot(name);
 }
 
-/// Drop a slot that this process or the one before it held. Who has dropped it
-/// before has done what was wanted.
+/// Drop a slot that this process or one before it held.
 fn drop_slot(name: &str) {
-    let dropped = CString::new(name)
-        .map_err(|e| e.to_string())
-        .and_then(|name| {
-            // SAFETY: nowait makes the drop fail rather than wait for whoever may
-            // have taken it (replication/slot.c).
-            guarded(|| unsafe {
-                let_go();
-                if !pg_sys::SearchNamedReplicationSlot(name.as_ptr(), true).is_null() {
-                    pg_sys::ReplicationSlotDrop(name.as_ptr(), true);
-                }
-            })
-        });
-    if let Err(why) = dropped {
-        ereport!(
+    match server::drop_slot(name) {
+        Ok(()) => own::forget(name),
+        Err(why) => ereport!(
             WARNING,
             PgSqlErrorCode::ERRCODE_OBJECT_IN_USE,
             format!("walker could not drop replication slot \"{name}\""),
             why
-        );
-    }
-}
-
-/// Release the slot that this process holds, if it holds one.
-///
-/// # Safety
-/// In the worker, whose main thread alone sets MyReplicationSlot; what fails is an
-/// ERROR (replication/slot.c).
-unsafe fn let_go() {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if !pg_sys::MyReplicationSlot.is_null() {
-            pg_sys::ReplicationSlotRelease();
-        }
-    }
-}
-
-/// Run `f`; an ERROR becomes its message, with locks released as an aborting
-/// transaction would.
-fn guarded<R>(f: impl FnOnce() -> R) -> Result<R, String> {
-    let f = std::panic::AssertUnwindSafe(f);
-    PgTryBuilder::new(|| Ok({ f }.0()))
-        .catch_others(|error| {
-            // SAFETY: between two records this process holds no lock of its
-            // own; what is held now is what the failed call left.
-            unsafe { pg_sys::LWLockReleaseAll() };
-            Err(message_of(&error))
-        })
-        .execute()
-}
-
-fn take_slot(name: &str) -> Result<(), String> {
-    let c_name = CString::new(name).map_err(|e| e.to_string())?;
-    // SAFETY: plain functions of replication/slot.c, each raising an ERROR for
-    // what it refuses; none needs a transaction.
-    let taken = guarded(|| unsafe {
-        pg_sys::CheckSlotRequirements();
-        pg_sys::ReplicationSlotValidateName(c_name.as_ptr(), PgLogLevel::ERROR as i32);
-        let found = pg_sys::SearchNamedReplicationSlot(c_name.as_ptr(), true);
-        if !found.is_null() {
-            compat::acquire_slot(&c_name);
-            let data = &(*pg_sys::MyReplicationSlot).data;
-            if data.database != pg_sys::InvalidOid {
-                pg_sys::ReplicationSlotRelease();
-                error!("replication slot \"{name}\" is a logical slot");
-            }
-            if data.restart_lsn != 0 && !compat::is_invalidated(data) {
-                return;
-            }
-            // Invalidated, or never used: make it anew.
-            pg_sys::ReplicationSlotRelease();
-            pg_sys::ReplicationSlotDrop(c_name.as_ptr(), true);
-        }
-        compat::create_physical_slot(&c_name);
-        pg_sys::ReplicationSlotReserveWal();
-        pg_sys::ReplicationSlotMarkDirty();
-        pg_sys::ReplicationSlotSave();
-    });
-    if taken.is_err() {
-        // Made or taken, but not written: it is taken anew the next time.
-        // SAFETY: as above.
-        let _ = guarded(|| unsafe { let_go() });
-    }
-    taken
-}
-
-fn restart_lsn() -> Lsn {
-    // SAFETY: the slot we hold; only its owner and an invalidation write the
-    // position, 64 bits that are read at once.
-    unsafe {
-        let slot = pg_sys::MyReplicationSlot;
-        if slot.is_null() {
-            Lsn(u64::MAX)
-        } else {
-            Lsn((*slot).data.restart_lsn)
-        }
-    }
-}
-
-/// As pg_physical_replication_slot_advance (replication/slotfuncs.c) does it.
-fn advance_slot(to: Lsn) {
-    // SAFETY: the slot we hold; its position is changed under its spinlock and
-    // then made durable, in this order.
-    let moved = unsafe {
-        let slot = pg_sys::MyReplicationSlot;
-        if slot.is_null() {
-            return;
-        }
-        let _lock = SpinLock::acquire(&raw mut (*slot).mutex);
-        let at = &raw mut (*slot).data.restart_lsn;
-        let moved = *at != 0 && *at < to.0;
-        if moved {
-            *at = to.0;
-        }
-        moved
-    };
-    if !moved {
-        return;
-    }
-    // SAFETY: as above. A failed write is an ERROR; the slot stays dirty and is
-    // written the next time.
-    let saved = guarded(|| unsafe {
-        pg_sys::ReplicationSlotMarkDirty();
-        pg_sys::ReplicationSlotSave();
-        pg_sys::ReplicationSlotsComputeRequiredLSN();
-    });
-    if let Err(why) = saved {
-        pgrx::warning!("walker could not save its replication slot: {why}");
-    }
-}
-
-/// A PostgreSQL spinlock (storage/s_lock.h): a byte that is exchanged for 1.
-struct SpinLock<'a>(&'a AtomicU8);
-
-#[cfg(not(target_arch = "x86_64"))]
-compile_error!("the type of slock_t on this architecture has not been looked at");
-
-impl SpinLock<'_> {
-    /// # Safety
-    /// `lock` must be an initialised spinlock that outlives the guard; while
-    /// it is held nothing may fail or wait.
-    unsafe fn acquire<'a>(lock: *mut pg_sys::slock_t) -> SpinLock<'a> {
-        // SAFETY: the caller's promise; slock_t is an unsigned char here.
-        let byte = unsafe { AtomicU8::from_ptr(lock) };
-        while byte.swap(1, Ordering::Acquire) != 0 {
-            core::hint::spin_loop();
-        }
-        SpinLock(byte)
-    }
-}
-
-impl Drop for SpinLock<'_> {
-    fn drop(&mut self) {
-        self.0.store(0, Ordering::Release);
+        ),
     }
 }

@@ -4,7 +4,7 @@ use crate::cluster::Cluster;
 use crate::server::{output, run};
 use crate::session::{Session, aligned};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command};
 
 impl Cluster {
     /// Takes a base backup; returns where it is.
@@ -116,6 +116,17 @@ impl Cluster {
             "pg_current_wal_insert_lsn()"
         };
         self.safe_psql("postgres", &format!("SELECT {function}"))
+    }
+
+    /// Starts somebody who receives WAL by this slot.
+    pub fn receive_wal(&self, slot: &str) -> Child {
+        let target = self.path(&format!("received-{slot}"));
+        std::fs::create_dir(&target).expect("a directory");
+        self.server.give(&target);
+        let mut receiver = self.server.command("pg_receivewal");
+        receiver.arg("-h").arg(self.host());
+        receiver.args(["-U", "postgres", "-S", slot, "-D"]);
+        receiver.arg(&target).spawn().expect("pg_receivewal")
     }
 
     /// Pushes out what has been written without a flush (aborts, prunings), by

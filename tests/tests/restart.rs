@@ -167,6 +167,126 @@ fn a_slot_follows_one_without_state() {
     });
 }
 
+/// The names of all slots.
+const SLOTS: &str = "SELECT coalesce(string_agg(slot_name, ' ' ORDER BY slot_name), 'none')
+     FROM pg_replication_slots";
+
+fn name_slot(cluster: &Cluster, name: &str) {
+    cluster.append_conf(&format!("walker.slot_name = '{name}'"));
+}
+
+/// Nobody would advance it, and it would keep WAL until the disk is full.
+#[test]
+fn a_slot_of_another_day_goes() {
+    if plain() {
+        return;
+    }
+    let cluster = cluster("another", "walker.slot_name = 'first'");
+    let becomes = |names: &str| {
+        cluster.poll_query_until("postgres", SLOTS, names);
+        cluster.walker_wait();
+    };
+    becomes("first");
+    let offset = cluster.log_offset();
+    cluster.stop(Mode::Fast);
+    name_slot(&cluster, "second");
+    cluster.start();
+    becomes("second");
+    cluster.wait_for_log("walker drops replication slot \"first\"", offset);
+
+    // The server crashes, and is to have none when it comes back.
+    cluster.stop(Mode::Immediate);
+    name_slot(&cluster, "");
+    cluster.start();
+    becomes("none");
+
+    // Somebody else has it when it is to go: then later.
+    name_slot(&cluster, "third");
+    cluster.append_conf("walker.restart_interval = '10s'");
+    cluster.restart();
+    becomes("third");
+    cluster.safe_psql(
+        "postgres",
+        "SELECT pg_terminate_backend(pid) FROM walker_status",
+    );
+    let active = "SELECT active FROM pg_replication_slots";
+    cluster.poll_query_until("postgres", active, "f");
+    let mut receiver = cluster.receive_wal("third");
+    cluster.poll_query_until("postgres", active, "t");
+    let offset = cluster.log_offset();
+    name_slot(&cluster, "fourth");
+    cluster.reload();
+    becomes("fourth third");
+    cluster.wait_for_log(
+        "WARNING:  walker could not drop replication slot \"third\"",
+        offset,
+    );
+    receiver.kill().expect("pg_receivewal");
+    receiver.wait().expect("pg_receivewal");
+    becomes("fourth");
+    assert_eq!(cluster.walker_status()["slot"], "fourth");
+    // It let go of its own in between.
+    cluster.poll_query_until("postgres", active, "t");
+    assert_eq!(cluster.walker_status()["slot"], "fourth");
+}
+
+/// What walker did not make, it does not drop on another day.
+#[test]
+fn a_slot_of_somebody_else_stays() {
+    if plain() {
+        return;
+    }
+    let cluster = cluster("theirs", "walker.slot_name = 'own'");
+    let becomes = |names: &str| {
+        cluster.poll_query_until("postgres", SLOTS, names);
+        cluster.walker_wait();
+    };
+    let made = |name: &str| {
+        let sql = format!("SELECT pg_create_physical_replication_slot('{name}', true)");
+        cluster.safe_psql("postgres", &sql);
+    };
+    becomes("own");
+    // What the note says may be of a slot that is no longer there, as in a base
+    // backup.
+    let note = cluster.data_dir().join("pg_walker/walker.slot");
+    let text = std::fs::read(&note).expect("a note of the slot");
+    let write_note = |text: &[u8]| {
+        std::fs::write(&note, text).expect("a note");
+        cluster.server.give(&note);
+    };
+    cluster.stop(Mode::Fast);
+    name_slot(&cluster, "");
+    cluster.start();
+    becomes("none");
+    assert!(!note.exists(), "a note of a slot that was dropped");
+    made("own");
+    cluster.stop(Mode::Fast);
+    write_note(&text);
+    cluster.start();
+    becomes("own");
+
+    // One that was there before, and was used by mistake.
+    made("theirs");
+    name_slot(&cluster, "theirs");
+    cluster.restart();
+    cluster.poll_query_until("postgres", "SELECT slot FROM walker_status", "theirs");
+    cluster.stop(Mode::Fast);
+    name_slot(&cluster, "");
+    cluster.start();
+    becomes("own theirs");
+
+    // A note that is none.
+    cluster.stop(Mode::Fast);
+    write_note(b"[{");
+    name_slot(&cluster, "new");
+    cluster.start();
+    becomes("new own theirs");
+    cluster.stop(Mode::Fast);
+    name_slot(&cluster, "");
+    cluster.start();
+    becomes("own theirs");
+}
+
 /// Where nothing keeps it, it is told.
 #[test]
 fn lost_wal_is_a_gap() {

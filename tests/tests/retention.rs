@@ -291,15 +291,7 @@ fn without_the_slot_it_runs_on() {
         "postgres",
         "SELECT pg_create_physical_replication_slot('walker', true)",
     );
-    let target = cluster.path("received");
-    std::fs::create_dir(&target).expect("a directory");
-    cluster.server.give(&target);
-    let mut receiver = cluster.server.command("pg_receivewal");
-    receiver
-        .arg("-h")
-        .arg(cluster.host())
-        .args(["-U", "postgres", "-S", "walker", "-D"]);
-    let mut receiver = receiver.arg(&target).spawn().expect("pg_receivewal");
+    let mut receiver = cluster.receive_wal("walker");
     cluster.poll_query_until("postgres", "SELECT active FROM pg_replication_slots", "t");
     let offset = cluster.log_offset();
     cluster.safe_psql("postgres", "SELECT walker_restart()");

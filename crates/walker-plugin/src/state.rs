@@ -20,7 +20,7 @@ pub use new::NewState;
 use pgrx::pg_sys;
 pub use polite::Polite;
 pub use publish::SealedState;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -144,6 +144,14 @@ impl StateFile {
             let _ = fs::rename(&self.path, &bad);
         }
     }
+}
+
+/// A new file of this name beside the state files, in the place of any that is
+/// there, with the mode that the server gives its files; and its path.
+pub fn new_file(name: &str) -> io::Result<(File, PathBuf)> {
+    let path = Path::new(DIRECTORY).join(name);
+    new::make_directory()?;
+    Ok((new::create(&path)?, path))
 }
 
 /// In the worker: it leaves, so what is not saved now is read again by the next

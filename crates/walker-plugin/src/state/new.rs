@@ -101,7 +101,7 @@ pub(super) fn is_last(upto: Lsn) -> bool {
     last_record().is_some_and(|last| last.end_lsn == upto.0)
 }
 
-fn make_directory() -> io::Result<()> {
+pub(super) fn make_directory() -> io::Result<()> {
     // SAFETY: set once when the data directory was opened (common/file_perm.c).
     let mode = unsafe { pg_dir_create_mode } as u32;
     match DirBuilder::new().mode(mode).create(DIRECTORY) {
@@ -122,7 +122,7 @@ fn sync_data_directory() -> io::Result<()> {
     Ok(())
 }
 
-fn create(path: &Path) -> io::Result<File> {
+pub(super) fn create(path: &Path) -> io::Result<File> {
     let _ = fs::remove_file(path).or_else(|_| fs::remove_dir(path));
     // SAFETY: as in make_directory.
     let mode = unsafe { pg_file_create_mode } as u32;

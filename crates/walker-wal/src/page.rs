@@ -5,8 +5,8 @@
 //! reads around it and copies nothing.
 
 use crate::heap::{
-    HEAP_XMAX_INVALID, HEAP_XMIN_COMMITTED, MAX_HEAP_TUPLES_PER_PAGE, SIZE_OF_HEAP_TUPLE_HEADER,
-    TupleHeader,
+    HEAP_MOVED, HEAP_XMAX_INVALID, HEAP_XMIN_COMMITTED, HEAP_XMIN_FROZEN, MAX_HEAP_TUPLES_PER_PAGE,
+    SIZE_OF_HEAP_TUPLE_HEADER, TupleHeader,
 };
 use crate::{BLCKSZ, Compression, Image, Lsn, OffsetNumber, TransactionId, WalError};
 use serde::Serialize;
@@ -315,14 +315,17 @@ pub struct Items<'a> {
 }
 
 impl Items<'_> {
-    /// Pass over the tuples that come next, as long as each is in order and its
-    /// header says that all see it: xmin committed, xmax invalid. How many that
-    /// were; it may stop earlier, and does at the last offset a heap page can
-    /// have. So are most tuples of most pages, and nothing else of them is of
-    /// interest to who asks what is dead.
+    /// Pass over the tuples that come next, as long as each is in order and all
+    /// see it. Its header says so: xmin committed, xmax invalid. Or it says only
+    /// the latter, for nobody has read it since it was written, and its xmin is
+    /// the transaction of which the caller knows that it has `committed` (0 if of
+    /// none). How many that were; it may stop earlier, and does at the last offset
+    /// a heap page can have. So are most tuples of most pages, and nothing else of
+    /// them is of interest to who asks what is dead.
     #[inline]
-    pub fn pass_live(&mut self) -> u16 {
+    pub fn pass_live(&mut self, committed: TransactionId) -> u16 {
         const LIVE: u16 = HEAP_XMIN_COMMITTED | HEAP_XMAX_INVALID;
+        const UNSAID: u16 = HEAP_XMIN_FROZEN | HEAP_MOVED | HEAP_XMAX_INVALID;
         let HeapPage {
             tuples,
             tuples_at,
@@ -335,7 +338,7 @@ impl Items<'_> {
             let word = u32::from_le_bytes(*word);
             let (off, len) = (word & 0x7FFF, word >> 17);
             let tuple = tuples.get((off as usize).wrapping_sub(tuples_at)..);
-            let Some(&[.., i0, i1, hoff]) =
+            let Some(&[x0, x1, x2, x3, .., i0, i1, hoff]) =
                 tuple.and_then(<[u8]>::first_chunk::<SIZE_OF_HEAP_TUPLE_HEADER>)
             else {
                 return false;
@@ -347,7 +350,13 @@ impl Items<'_> {
                 && off + len <= special
                 && usize::from(hoff) >= SIZE_OF_HEAP_TUPLE_HEADER
                 && u32::from(hoff) <= len
-                && u16::from_le_bytes([i0, i1]) & LIVE == LIVE
+                && {
+                    let infomask = u16::from_le_bytes([i0, i1]);
+                    infomask & LIVE == LIVE
+                        || infomask & UNSAID == HEAP_XMAX_INVALID
+                            && u32::from_le_bytes([x0, x1, x2, x3]) == committed
+                            && committed != 0
+                }
         };
         let (words, _) = self.pointers.as_chunks();
         let live = words

@@ -205,14 +205,15 @@ fn page_of(infomasks: &[u16]) -> Vec<u8> {
     page
 }
 
-/// Whether it is a tuple that all see.
-fn is_live(item: &Result<(u16, LinePointer), WalError>) -> bool {
-    match item {
-        Ok((_, LinePointer::Normal(tuple))) => {
-            tuple.infomask.xmin_committed() && tuple.infomask.xmax_invalid()
-        }
-        _ => false,
-    }
+/// Whether it is a tuple that all see, if this transaction has committed.
+fn is_live(item: &Result<(u16, LinePointer), WalError>, committed: u32) -> bool {
+    let Ok((_, LinePointer::Normal(tuple))) = item else {
+        return false;
+    };
+    let mask = tuple.infomask;
+    let unsaid = !mask.xmin_committed() && !mask.xmin_invalid() && !mask.moved();
+    let known = unsaid && committed != 0 && tuple.xmin == committed;
+    mask.xmax_invalid() && (mask.xmin_committed() || known)
 }
 
 proptest! {
@@ -221,8 +222,9 @@ proptest! {
     #[test]
     fn live_tuples_are_passed_over(
         infomasks in prop::collection::vec(
-            prop_oneof![4 => Just(0x0902u16), 1 => any::<u16>()], 0..200,
+            prop_oneof![4 => Just(0x0902u16), 4 => Just(0x0802), 1 => any::<u16>()], 0..200,
         ),
+        committed in prop_oneof![Just(0u32), Just(700), Just(701)],
         damage in prop::collection::vec((0usize..8192, any::<u8>()), 0..4),
         hole in any::<bool>(),
     ) {
@@ -241,11 +243,12 @@ proptest! {
             let all: Vec<_> = p.items().collect();
             let (mut items, mut at) = (p.items(), 0);
             loop {
-                let passed = usize::from(items.pass_live());
-                assert!(all[at..at + passed].iter().all(is_live));
+                let passed = usize::from(items.pass_live(committed));
+                let live = |item| is_live(item, committed);
+                assert!(all[at..at + passed].iter().all(live));
                 at += passed;
                 // All that come next, up to the last offset there can be.
-                assert!(at >= 291 || !all.get(at).is_some_and(is_live));
+                assert!(at >= 291 || !all.get(at).is_some_and(live));
                 let Some(item) = items.next() else { break };
                 assert_eq!(&item, &all[at]);
                 at += 1;
@@ -263,8 +266,8 @@ fn no_more_are_passed_over_than_a_page_can_have() {
     page[24..24 + 4 * 300].copy_from_slice(&pointer.repeat(300));
     let page = HeapPage::from_bytes(&page).unwrap();
     let mut items = page.items();
-    assert_eq!(items.pass_live(), 291);
+    assert_eq!(items.pass_live(0), 291);
     let next = items.next();
-    assert!(is_live(next.as_ref().unwrap()) && matches!(next, Some(Ok((292, _)))));
-    assert_eq!((items.pass_live(), items.count()), (0, 8));
+    assert!(is_live(next.as_ref().unwrap(), 0) && matches!(next, Some(Ok((292, _)))));
+    assert_eq!((items.pass_live(0), items.count()), (0, 8));
 }

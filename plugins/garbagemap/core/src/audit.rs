@@ -61,18 +61,19 @@ impl<S: Sink> Ledger<S> {
         std::mem::take(&mut self.mismatches)
     }
 
-    /// Compare a known block with what its image shows.
-    pub(crate) fn audit(&mut self, state: &BlockState, at: At, expect: Expect) {
+    /// Compare a known block with what its image shows. Whether nothing of it
+    /// has to be taken over, for all of it is known.
+    pub(crate) fn audit(&mut self, state: &BlockState, at: At, expect: Expect) -> bool {
         let (rangeno, b) = self.geo.split(at.blkno);
         let Some(rel) = self
             .rels
             .find(at.locator)
             .and_then(|idx| self.rels.get_mut(idx))
         else {
-            return;
+            return false;
         };
         let Some(range) = rel.ranges.get(rangeno).filter(|r| r.is_known(b)) else {
-            return;
+            return false;
         };
         // A status may have been learned from the server before its record
         // came by; that is no difference.
@@ -83,7 +84,7 @@ impl<S: Sink> Ledger<S> {
             Expect::Exact => state.dead.xor(dead).or(state.items.xor(items)),
             Expect::Pruned => state.dead.without(dead),
             Expect::Vacuumed => state.dead.xor(dead).or(state.items.without(items)),
-            Expect::Nothing => return,
+            Expect::Nothing => return false,
         };
         self.stats.images_checked += 1;
         let count = range.normal.get(b).filter(|_| expect != Expect::Pruned);
@@ -91,7 +92,12 @@ impl<S: Sink> Ledger<S> {
             self.stats.count_mismatches += 1;
         }
         let Some(offnum) = differ.without(open).first() else {
-            return;
+            let counted = !range.normal.is_tracked() || range.normal.get(b) == Some(state.normal);
+            let same = (state.dead, state.items) == (dead, items);
+            let known = counted && same && range.pending.are(b, &state.pending);
+            // A base scan must be told of every image.
+            rel.last_touch = rel.last_touch.max(at.end_lsn.0);
+            return known && !rel.scanning;
         };
         self.stats.image_mismatches += 1;
         if !std::mem::replace(&mut rel.mismatch_reported, true)
@@ -107,6 +113,7 @@ impl<S: Sink> Ledger<S> {
                 found: kind(offnum, &state.dead, &state.items),
             });
         }
+        false
     }
 }
 

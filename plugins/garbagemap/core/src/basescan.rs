@@ -225,7 +225,8 @@ impl<S: Sink> Ledger<S> {
         };
         let mut state = std::mem::take(&mut self.scratch);
         let items = items.iter().map(|&item| Ok((item.offnum, item)));
-        let outcome = match self.decode_block(&mut state, at, (0, true), (items, |_| 0), oracle) {
+        let outcome = match self.decode_block(&mut state, at, (0, true), (items, |_, _| 0), oracle)
+        {
             Err(Undecided::NoMemory) => BaseOutcome::NoScan,
             Err(_) => BaseOutcome::Undecided,
             Ok(()) if page_lsn > applied => {

@@ -102,6 +102,15 @@ impl Facts<'_> {
         status
     }
 
+    /// Whom was asked about last, if that has committed, else 0.
+    #[inline]
+    fn committed(&self) -> TransactionId {
+        match self.last {
+            Some((xid, XidStatus::Committed)) => xid,
+            _ => 0,
+        }
+    }
+
     /// What became of the deletion by a multixact's updater, and who that is.
     fn multixact(
         &mut self,
@@ -128,17 +137,18 @@ impl Facts<'_> {
 }
 
 /// Fill in `state` from the items of a page. `pass_live` passes over some that
-/// come next and are tuples that all see, or over none, and says how many.
+/// come next and are tuples that all see, or over none, and says how many; it is
+/// told of a transaction that has committed.
 fn decode<I: Iterator<Item = Result<(OffsetNumber, T), WalError>>, T: Into<Item>>(
     state: &mut BlockState,
     mut items: I,
-    pass_live: impl Fn(&mut I) -> u16,
+    pass_live: impl Fn(&mut I, TransactionId) -> u16,
     facts: &mut Facts<'_>,
 ) -> Result<(), Undecided> {
     state.reset()?;
     let mut normal = 0;
     loop {
-        normal += pass_live(&mut items);
+        normal += pass_live(&mut items, facts.committed());
         let Some(item) = items.next() else { break };
         let (off, item) = item.map_err(Undecided::Malformed)?;
         match item.into() {
@@ -232,8 +242,9 @@ impl<S: Sink> Ledger<S> {
         );
         let result = match decoded {
             Ok(()) => {
-                self.audit(&state, at, expect);
-                self.learn_state(at, &state, true);
+                if !self.audit(&state, at, expect) {
+                    self.learn_state(at, &state, true);
+                }
                 Ok(())
             }
             Err(why) => {
@@ -258,7 +269,7 @@ impl<S: Sink> Ledger<S> {
         state: &mut BlockState,
         at: At,
         (writer, replaced): (TransactionId, bool),
-        (items, pass_live): (I, impl Fn(&mut I) -> u16),
+        (items, pass_live): (I, impl Fn(&mut I, TransactionId) -> u16),
         oracle: &mut dyn Oracle,
     ) -> Result<(), Undecided>
     where

@@ -4,9 +4,13 @@
 //! position in any set and a count of 0. A [`DEAD`] position and one in
 //! `pending` is an `LP_NORMAL` item, an [`ITEM`] is `LP_DEAD`.
 
+mod change;
 mod ended;
+mod group;
 mod groups;
+mod index;
 mod pending;
+mod small;
 
 use walker_wal::{OffsetNumber, TransactionId};
 
@@ -16,7 +20,7 @@ use crate::mem::{Mem, NoMemory};
 use crate::normal::Normal;
 use crate::sets::{Both, Sets, Which};
 use crate::shown::Shown;
-pub(crate) use groups::{DELETED, Group, INSERTED};
+pub(crate) use group::{DELETED, Group, INSERTED};
 pub(crate) use pending::Pending;
 
 /// In a range's garbage: dead tuples, and `LP_DEAD` items.

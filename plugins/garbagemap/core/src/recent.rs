@@ -14,7 +14,8 @@
 //! else touches an item with a change that is undecided. For the same reason
 //! pruning and locking need not wait for changes of other items than theirs
 //! ([`Ledger::note_recent_at`]). What makes many blocks known or unknown, or is
-//! asked for by a caller comes after everything ([`Ledger::note_recent`]).
+//! asked for by a caller comes after everything ([`Ledger::note_recent`]), but
+//! for the end of a relation, with which all goes that waits for it.
 //!
 //! A large transaction would only fill the list. What it changes is gathered by
 //! block, and noted as undecided when it comes to other blocks: many changes of

@@ -80,6 +80,7 @@ impl<S: Sink> Ledger<S> {
         for block in main_blocks(rec) {
             let Some(image) = &block.image else { continue };
             let at = at(rec, &block);
+            self.note_recent_of(at);
             let done = with_page(&block, image, server, |page, server| {
                 if page.is_new() {
                     // Of anything; in a heap it holds nothing.

@@ -168,10 +168,11 @@ impl<S: Sink> Ledger<S> {
         match rec.rmid() {
             RmgrId::XACT => return self.apply_xact(major, rec),
             RmgrId::MULTIXACT => return self.apply_multixact(major, rec),
+            // Most of these are images of single blocks.
+            RmgrId::XLOG => return self.apply_xlog(major, rec, server),
             _ => self.note_recent(),
         }
         match rec.rmid() {
-            RmgrId::XLOG => self.apply_xlog(major, rec, server),
             RmgrId::SMGR => self.apply_smgr(rec),
             RmgrId::DBASE => self.apply_dbase(rec),
             RmgrId::TBLSPC => self.apply_tblspc(rec),
@@ -223,9 +224,13 @@ impl<S: Sink> Ledger<S> {
         rec: &R,
         server: &mut Server<'_>,
     ) -> Result<(), WalError> {
-        let level = match xlog::decode(major, rec)? {
+        let record = xlog::decode(major, rec)?;
+        match record {
             XlogRecord::Fpi => return self.apply_fpi(rec, Expect::Nothing, server),
             XlogRecord::FpiForHint => return self.apply_fpi(rec, Expect::Exact, server),
+            _ => self.note_recent(),
+        }
+        let level = match record {
             XlogRecord::CheckpointShutdown(checkpoint) => {
                 self.settle_lost(None, server.oracle);
                 checkpoint.wal_level

@@ -1,89 +1,82 @@
 //! Much that transactions have yet to decide in a range.
 //!
-//! One group for each of them, in the order of their numbers. Where there are
-//! many, an index knows the positions they have, so that who takes a place
-//! where nobody has anything need not look through all of them. Invariants: no
-//! transaction has more than one group; with an index, each position that a
-//! group has is in it.
+//! A group for each of those that have much, in the order of their numbers, and
+//! what the others have side by side ([`Small`]). Where there are many, an index
+//! knows the positions they have ([`Index`]). Invariants: no transaction has more
+//! than one group, and who has one has nothing in `small`; with something in
+//! `small` the index is kept.
 
 use std::collections::VecDeque;
 
 use walker_wal::TransactionId;
 
-use super::pending::Change;
+use super::change::Change;
+use super::group::{DELETED, Group, INSERTED};
+use super::index::Index;
+use super::small::Small;
 use crate::block::{Offsets, block_of, item_of, position};
 use crate::mem::{MALLOC_OVERHEAD, Mem, NoMemory};
-use crate::sets::{Both, Sets, Which};
-
-/// In a group's sets.
-pub(crate) const DELETED: Which = Which::One;
-pub(crate) const INSERTED: Which = Which::Other;
-
-/// In the index: positions that a group has, or had; and those of them that may
-/// have come more than once.
-const KNOWN: Which = Which::One;
-const OFTEN: Which = Which::Other;
+use crate::sets::Both;
 
 /// More groups have an index, and keep it: to make it again whenever there are
 /// many beside a large one would cost more than to have it.
 const MANY_GROUPS: usize = 8;
-
-/// What a running transaction did in a range.
-pub(crate) struct Group {
-    pub xid: TransactionId,
-    /// What it [`DELETED`] and [`INSERTED`].
-    pub sets: Sets,
-    /// How many of the deletions were updates, about: what is taken out of the
-    /// sets does not tell.
-    pub updated: u16,
-}
-
-impl Group {
-    pub(crate) fn new(xid: TransactionId) -> Self {
-        Group {
-            xid,
-            sets: Sets::default(),
-            updated: 0,
-        }
-    }
-
-    pub(super) fn add(&mut self, change: Change, mem: &mut Mem) -> Result<(), NoMemory> {
-        if let Some(pos) = change.inserted() {
-            self.sets.insert(INSERTED, pos, mem)?;
-        }
-        if let Some(pos) = change.deleted() {
-            self.sets.insert(DELETED, pos, mem)?;
-        }
-        self.updated = self.updated.saturating_add(change.updated.into());
-        Ok(())
-    }
-
-    fn positions(&self) -> impl Iterator<Item = u16> {
-        self.sets.iter(DELETED).chain(self.sets.iter(INSERTED))
-    }
-}
+/// A transaction with more changes in a range has a group of its own.
+pub(super) const SMALL: usize = 8;
+/// So little needs no groups; less than what makes them, so that they do not come
+/// and go.
+pub(super) const FEW_AGAIN: usize = 2;
 
 /// See the module's documentation.
 #[derive(Default)]
 pub(super) struct Groups {
     /// Those that came first mostly go first.
     list: VecDeque<Group>,
-    index: Sets,
-    indexed: bool,
+    /// What those have undecided who have no group.
+    small: Small,
+    index: Index,
 }
 
 impl Groups {
+    /// Whether a short list will do again.
+    #[inline]
+    pub(super) fn are_over(&self) -> bool {
+        self.list.is_empty() && self.small.len() <= FEW_AGAIN
+    }
+
+    /// Whether there are many who have no group.
+    #[inline]
+    pub(super) fn are_crowded(&self) -> bool {
+        !self.small.is_empty()
+    }
+
+    /// How many transactions there are at most.
     pub(super) fn len(&self) -> usize {
-        self.list.len()
+        self.list.len() + self.small.len()
+    }
+
+    /// What those have who have no group.
+    pub(super) fn small(&self) -> &Small {
+        &self.small
+    }
+
+    /// How many positions of a block those have.
+    pub(super) fn count_small(&self, b: u8) -> usize {
+        if !self.index.may_have_in(b) {
+            return 0;
+        }
+        let all = self.small.iter().flat_map(Change::positions);
+        all.filter(|&pos| block_of(pos) == b).count()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Group> {
         self.list.iter()
     }
 
-    /// That of the highest transaction.
-    pub(super) fn last(&self) -> Option<&Group> {
-        self.list.back()
+    /// The transaction with the highest number.
+    pub(super) fn last(&self) -> Option<TransactionId> {
+        let last = self.list.back().map(|group| group.xid);
+        last.max(self.small.last())
     }
 
     /// Bytes on the heap, and of this itself, which is there, too.
@@ -98,7 +91,7 @@ impl Groups {
             0 => 0,
             n => n * size_of::<Group>() + MALLOC_OVERHEAD,
         };
-        size_of::<Self>() + MALLOC_OVERHEAD + list
+        size_of::<Self>() + MALLOC_OVERHEAD + list + self.small.heap_bytes()
     }
 
     #[inline]
@@ -125,10 +118,27 @@ impl Groups {
         }
     }
 
-    /// The same, but the group is made if need be.
-    pub(super) fn add(&mut self, change: Change, mem: &mut Mem) -> Result<(), NoMemory> {
+    /// Add one of so many changes of its transaction that are to be added.
+    pub(super) fn add(&mut self, change: Change, of: usize, mem: &mut Mem) -> Result<(), NoMemory> {
+        if of <= SMALL {
+            return self.add_small(change, mem).map(|_| ());
+        }
         let at = self.make(change.xid, mem)?;
         self.add_at(at, change, mem)
+    }
+
+    /// Add a change of one that has no group, but may get one by that. True if it
+    /// had nothing here.
+    pub(super) fn add_small(&mut self, change: Change, mem: &mut Mem) -> Result<bool, NoMemory> {
+        if !self.index.is_kept() {
+            self.make_index(mem)?;
+        }
+        self.index.note_all(change, mem)?;
+        let before = self.small.push(change, mem)?;
+        if before == SMALL {
+            self.make(change.xid, mem)?;
+        }
+        Ok(before == 0)
     }
 
     /// The same for many of a block.
@@ -145,11 +155,13 @@ impl Groups {
             group.sets.insert_offsets(DELETED, b, deleted, mem)?;
             group.updated = group.updated.saturating_add(updated);
         }
-        if self.indexed {
-            let mut all = inserted.iter().chain(deleted.iter());
-            all.try_for_each(|off| self.note(position(b, off), mem))?;
+        match self.index.is_kept() {
+            true => {
+                let mut all = inserted.iter().chain(deleted.iter());
+                all.try_for_each(|off| self.index.note(position(b, off), mem))
+            }
+            false => Ok(()),
         }
-        Ok(())
     }
 
     #[inline]
@@ -157,18 +169,15 @@ impl Groups {
         if let Some(group) = self.list.get_mut(at) {
             group.add(change, mem)?;
         }
-        match self.indexed {
-            true => change.positions().try_for_each(|pos| self.note(pos, mem)),
-            false => Ok(()),
-        }
+        self.index.note_all(change, mem)
     }
 
     /// Add a group of a transaction that has none.
     pub(super) fn put(&mut self, group: Group, mem: &mut Mem) -> Result<(), NoMemory> {
         let at = self.make(group.xid, mem)?;
-        if self.indexed {
-            group.positions().try_for_each(|pos| self.note(pos, mem))?;
-        }
+        let mut all = group.positions();
+        all.try_for_each(|pos| self.index.note(pos, mem))?;
+        drop(all);
         if let Some(place) = self.list.get_mut(at) {
             mem.grew(group.sets.heap_bytes());
             *place = group;
@@ -186,8 +195,20 @@ impl Groups {
             self.list.try_reserve_exact(self.list.len().max(1))?;
             mem.changed(before, self.own_bytes());
         }
-        self.list.insert(at, Group::new(xid)); // there is room
-        if !self.indexed && self.list.len() > MANY_GROUPS {
+        let mut group = Group::new(xid);
+        // What it had without a group is in the index already.
+        let mut result = Ok(());
+        self.small.take(xid, |change| {
+            if let Err(e) = group.add(change, mem) {
+                result = Err(e);
+            }
+        });
+        if let Err(e) = result {
+            mem.shrank(group.sets.heap_bytes());
+            return Err(e);
+        }
+        self.list.insert(at, group); // there is room
+        if !self.index.is_kept() && self.list.len() > MANY_GROUPS {
             self.make_index(mem)?;
         }
         Ok(at)
@@ -195,33 +216,33 @@ impl Groups {
 
     #[cold]
     fn make_index(&mut self, mem: &mut Mem) -> Result<(), NoMemory> {
-        self.indexed = true;
-        let list = std::mem::take(&mut self.list);
-        let mut all = list.iter().flat_map(Group::positions);
-        let result = all.try_for_each(|pos| self.note(pos, mem));
-        drop(all);
-        self.list = list;
-        result
+        self.index.keep();
+        let mut all = self.list.iter().flat_map(Group::positions);
+        all.try_for_each(|pos| self.index.note(pos, mem))
     }
 
-    fn note(&mut self, pos: u16, mem: &mut Mem) -> Result<(), NoMemory> {
-        let which = match self.index.contains(KNOWN, pos) {
-            false => KNOWN,
-            true => OFTEN,
-        };
-        self.index.insert(which, pos, mem)
-    }
-
-    /// The transaction's group, whose sets stay accounted for.
-    pub(super) fn take(&mut self, xid: TransactionId, mem: &mut Mem) -> Option<Group> {
+    /// The transaction's group, whose sets stay accounted for, or its changes,
+    /// each shown to `see`.
+    pub(super) fn take(
+        &mut self,
+        xid: TransactionId,
+        mut see: impl FnMut(Change, &mut Mem),
+        mem: &mut Mem,
+    ) -> Option<Group> {
+        let index = &mut self.index;
+        let had = self.small.take(xid, |change| {
+            change.positions().for_each(|pos| index.unnote(pos, mem));
+            see(change, mem);
+        });
+        if had {
+            return None;
+        }
         let at = self.find(xid).ok()?;
         let group = self.list.remove(at)?;
-        if self.indexed {
-            for pos in group.positions() {
-                if !self.index.contains(OFTEN, pos) {
-                    self.index.remove(pos, mem);
-                }
-            }
+        if self.index.is_kept() {
+            group
+                .positions()
+                .for_each(|pos| self.index.unnote(pos, mem));
         }
         Some(group)
     }
@@ -229,22 +250,24 @@ impl Groups {
     /// Nobody has anything undecided at this position any more.
     #[inline]
     pub(super) fn forget(&mut self, pos: u16, mem: &mut Mem) {
-        if self.indexed && self.index.remove(pos, mem) == (false, false) {
+        if !self.index.clear(pos, mem) {
             return;
         }
         for group in &mut self.list {
             group.sets.remove(pos, mem);
         }
+        self.small.for_each_mut(|change| change.forget(pos));
     }
 
     /// Whether somebody deletes the tuple at this position.
     pub(super) fn deletes(&self, pos: u16) -> bool {
-        if self.indexed && !self.index.contains(KNOWN, pos) {
+        if !self.index.may_have(pos) {
             return false;
         }
         self.list
             .iter()
             .any(|group| group.sets.contains(DELETED, pos))
+            || self.small.iter().any(|change| change.deletes(pos))
     }
 
     /// Nobody deletes the tuple at this position any more.
@@ -261,23 +284,44 @@ impl Groups {
         for group in &mut self.list {
             group.sets.take(block_of(pos), gone, mem);
         }
+        self.small
+            .for_each_mut(|change| change.forget_deletion(pos));
+    }
+
+    /// The offsets of a block somebody has yet to decide about.
+    pub(super) fn offsets(&self, b: u8) -> Offsets {
+        let mut offsets = Offsets::default();
+        if !self.index.may_have_in(b) {
+            return offsets;
+        }
+        for pos in self.small.iter().flat_map(Change::positions) {
+            if block_of(pos) == b {
+                offsets.insert(item_of(pos) + 1);
+            }
+        }
+        let groups = self.list.iter().map(|group| group.sets.block(b));
+        groups.fold(offsets, |all, both| all.or(both.one).or(both.other))
     }
 
     /// Nothing is undecided at these offsets of a block. At which of them
     /// something was.
     pub(super) fn remove_offsets(&mut self, b: u8, gone: Offsets, mem: &mut Mem) -> Offsets {
+        let mut removed = Offsets::default();
+        if !self.index.clear_in(b, gone, mem) {
+            return removed;
+        }
         let both = Both {
             one: gone,
             other: gone,
         };
-        let mut removed = Offsets::default();
-        if self.indexed && self.index.take(b, both, mem).one.is_empty() {
-            return removed;
-        }
         for group in &mut self.list {
             let had = group.sets.take(b, both, mem);
             removed = removed.or(had.one).or(had.other);
         }
+        self.small.for_each_mut(|change| {
+            let such = |pos| gone.contains(item_of(pos) + 1);
+            change.forget_in(b, such, |pos| removed.insert(item_of(pos) + 1));
+        });
         removed
     }
 
@@ -291,8 +335,8 @@ impl Groups {
         let index = self.index.try_clone(mem)?;
         let copy = Groups {
             list,
+            small: self.small.try_clone()?,
             index,
-            indexed: self.indexed,
         };
         mem.grew(copy.own_bytes());
         Ok(copy)
@@ -300,44 +344,4 @@ impl Groups {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Groups that were loaded are asked as those that grew.
-    #[test]
-    fn the_index_knows_groups_that_were_put_there() {
-        let (mut groups, mut mem) = (Groups::default(), Mem::default());
-        mem.grew(groups.own_bytes());
-        let n = 2 * MANY_GROUPS as u16;
-        for pos in 0..n {
-            let (mut group, mut own) = (Group::new(100 + u32::from(pos)), Mem::default());
-            group.sets.insert(DELETED, pos, &mut own).unwrap();
-            groups.put(group, &mut mem).unwrap();
-        }
-        assert!(groups.indexed);
-        let one = |off| {
-            let mut one = Offsets::default();
-            one.insert(off);
-            one
-        };
-        groups
-            .add_all(1, (one(1), one(2)), (100, 0), &mut mem)
-            .unwrap();
-        for off in [1, 2] {
-            let pos = position(1, off);
-            assert!(groups.index.contains(KNOWN, pos));
-            groups.forget(pos, &mut mem);
-        }
-        for pos in 0..n {
-            groups.forget(pos, &mut mem);
-            let left: u16 = groups.iter().map(|group| group.sets.len(DELETED)).sum();
-            assert_eq!(left, n - pos - 1);
-        }
-        for xid in (100..).take(n.into()) {
-            assert_eq!(mem.used(), groups.heap_bytes());
-            let group = groups.take(xid, &mut mem).unwrap();
-            mem.shrank(group.sets.heap_bytes());
-        }
-        assert_eq!((groups.len(), groups.index.len(KNOWN)), (0, 0));
-    }
-}
+mod tests;

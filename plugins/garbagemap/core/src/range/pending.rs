@@ -2,61 +2,25 @@
 //!
 //! Nearly always that is one change or two, each a small entry in a list: to
 //! add one is a store, to settle it is a look along the list. Where much is
-//! undecided the list goes over into groups, one per transaction. Invariants: a
-//! transaction that has a group has nothing in the list; the list has [`MANY`]
-//! entries at most.
+//! undecided the list goes over to [`Groups`]. Invariants: a transaction that
+//! has something there has nothing in the list; the list has [`MANY`] entries at
+//! most, and none while many transactions have something there without a group.
 
-use walker_wal::TransactionId;
+use walker_wal::{OffsetNumber, TransactionId};
 
-use super::groups::{DELETED, Group, Groups};
+use super::change::Change;
+use super::group::{DELETED, Group, INSERTED};
+use super::groups::{FEW_AGAIN, Groups, SMALL};
+use super::small::Small;
 use crate::block::{Event, Offsets, block_of, item_of, position};
 use crate::few::Few;
 use crate::mem::{Boxed, Mem, NoMemory};
 use crate::xact::precedes;
 
-/// No position.
-const NOWHERE: u16 = u16::MAX;
-
-/// So many changes of a block make no group where there is none.
+/// So many changes of a block are added one by one.
 const FEW: usize = 4;
 /// So many changes are kept in the list.
 const MANY: usize = 16;
-
-/// A running transaction's change: a tuple it inserted, one it deleted, or
-/// both, as an update does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Change {
-    pub xid: TransactionId,
-    ins: u16,
-    del: u16,
-    pub updated: bool,
-}
-
-impl Change {
-    #[inline]
-    fn forget(&mut self, pos: u16) {
-        if self.ins == pos {
-            self.ins = NOWHERE;
-        }
-        if self.del == pos {
-            self.del = NOWHERE;
-        }
-    }
-
-    #[inline]
-    pub(super) fn inserted(&self) -> Option<u16> {
-        Some(self.ins).filter(|&pos| pos != NOWHERE)
-    }
-
-    #[inline]
-    pub(super) fn deleted(&self) -> Option<u16> {
-        Some(self.del).filter(|&pos| pos != NOWHERE)
-    }
-
-    pub(super) fn positions(&self) -> impl Iterator<Item = u16> {
-        self.inserted().into_iter().chain(self.deleted())
-    }
-}
 
 /// See the module's documentation.
 #[derive(Default)]
@@ -64,7 +28,7 @@ impl Change {
 pub(crate) struct Pending {
     /// Never empty if it is there.
     groups: Option<Boxed<Groups>>,
-    few: Few<Change, 2>,
+    few: Few<Change, FEW_AGAIN>,
 }
 
 impl Pending {
@@ -88,25 +52,28 @@ impl Pending {
         del: Option<(u16, Event)>,
         mem: &mut Mem,
     ) -> Result<bool, NoMemory> {
-        let change = Change {
-            xid,
-            ins: ins.unwrap_or(NOWHERE),
-            del: del.map_or(NOWHERE, |(pos, _)| pos),
-            updated: matches!(del, Some((_, Event::Update))),
-        };
-        if let Some(groups) = &mut self.groups
-            && groups.add_to(change, mem)?
-        {
-            return Ok(false);
-        }
-        let new = !self.few.any(|other| other.xid == xid);
-        if self.few.len() == MANY {
-            let groups = self.group_all(mem)?;
-            if !new {
-                groups.add(change, mem)?;
+        let updated = matches!(del, Some((_, Event::Update)));
+        self.add_change(Change::new(xid, ins, del.map(|(pos, _)| pos), updated), mem)
+    }
+
+    #[inline]
+    fn add_change(&mut self, change: Change, mem: &mut Mem) -> Result<bool, NoMemory> {
+        if let Some(groups) = &mut self.groups {
+            if groups.add_to(change, mem)? {
                 return Ok(false);
             }
+            if groups.are_crowded() {
+                return groups.add_small(change, mem);
+            }
         }
+        if self.few.len() == MANY {
+            let groups = self.group_all(mem)?;
+            return match groups.add_to(change, mem)? {
+                true => Ok(false),
+                false => groups.add_small(change, mem),
+            };
+        }
+        let new = !self.few.any(|other| other.xid == change.xid);
         self.few.push(change, mem)?;
         Ok(new)
     }
@@ -125,21 +92,15 @@ impl Pending {
         }
         let new = !self.has(xid);
         let n = usize::from(inserted.count() + deleted.count());
-        if self.groups.is_none() && n <= FEW && self.few.len() + n <= MANY {
-            let inserted = inserted.iter().map(|off| (position(b, off), NOWHERE));
-            let deleted = deleted.iter().map(|off| (NOWHERE, position(b, off)));
+        if n <= FEW && self.group(xid).is_none() {
+            let inserted = inserted.iter().map(|off| (Some(position(b, off)), None));
+            let deleted = deleted.iter().map(|off| (None, Some(position(b, off))));
             let mut updates = updated;
             for (ins, del) in inserted.chain(deleted) {
                 // Which of them are updates matters to nobody.
-                let updated = del != NOWHERE && updates > 0;
+                let updated = del.is_some() && updates > 0;
                 updates -= u16::from(updated);
-                let change = Change {
-                    xid,
-                    ins,
-                    del,
-                    updated,
-                };
-                self.few.push(change, mem)?;
+                self.add_change(Change::new(xid, ins, del, updated), mem)?;
             }
             return Ok(new);
         }
@@ -152,15 +113,16 @@ impl Pending {
         Ok(new)
     }
 
-    /// The list is long: make groups of what is in it.
+    /// The list is long: what is in it goes over.
     #[cold]
     fn group_all(&mut self, mem: &mut Mem) -> Result<&mut Groups, NoMemory> {
         let changes = std::mem::take(&mut self.few);
         mem.shrank(changes.heap_bytes());
         let groups = self.make_groups(mem)?;
-        changes
-            .iter()
-            .try_for_each(|&change| groups.add(change, mem))?;
+        for &change in changes.iter() {
+            let own = changes.iter().filter(|other| other.xid == change.xid);
+            groups.add(change, own.count(), mem)?;
+        }
         Ok(groups)
     }
 
@@ -178,7 +140,8 @@ impl Pending {
 
     /// Whether the transaction has something undecided here.
     pub(crate) fn has(&self, xid: TransactionId) -> bool {
-        self.few.any(|change| change.xid == xid) || self.group(xid).is_some()
+        let has = |groups: &Groups| groups.get(xid).is_some() || groups.small().has(xid);
+        self.few.any(|change| change.xid == xid) || self.groups.as_deref().is_some_and(has)
     }
 
     /// Take what a transaction has undecided: its changes are shown to `see`,
@@ -187,32 +150,40 @@ impl Pending {
     pub(super) fn take(
         &mut self,
         xid: TransactionId,
-        see: impl FnMut(Change, &mut Mem),
+        mut see: impl FnMut(Change, &mut Mem),
         mem: &mut Mem,
     ) -> Option<Group> {
         if !self.few.is_empty() {
-            self.few.take_if(|change| change.xid == xid, see, mem);
+            self.few.take_if(|change| change.xid == xid, &mut see, mem);
         }
-        match self.groups.is_some() {
-            true => self.take_group(xid, mem),
-            false => None,
-        }
-    }
-
-    fn take_group(&mut self, xid: TransactionId, mem: &mut Mem) -> Option<Group> {
         let groups = self.groups.as_mut()?;
-        let group = groups.take(xid, mem)?;
-        // Many took much room.
-        if groups.len() == 0 {
+        let group = groups.take(xid, see, mem);
+        // Many took much room, and what comes next is to be cheap again.
+        if groups.are_over() {
             mem.shrank(groups.heap_bytes());
+            for &change in groups.small().iter() {
+                // There is room, for there was none in the list before.
+                let _ = self.few.push(change, mem);
+            }
             self.groups = None;
         }
-        Some(group)
+        group
     }
 
     #[inline]
     fn group(&self, xid: TransactionId) -> Option<&Group> {
         self.groups.as_ref()?.get(xid)
+    }
+
+    /// What those have who have no group, where there are many.
+    fn small(&self) -> impl Iterator<Item = &Small> {
+        self.groups.iter().map(|groups| groups.small())
+    }
+
+    /// What those have who have no group.
+    fn changes(&self) -> impl Iterator<Item = &Change> {
+        let small = self.small().flat_map(|small| small.iter());
+        self.few.iter().chain(small)
     }
 
     /// All groups, in the order of their numbers.
@@ -231,11 +202,7 @@ impl Pending {
 
     /// Nobody deletes the tuple at this position.
     pub(super) fn forget_deletion(&mut self, pos: u16, mem: &mut Mem) {
-        self.few.for_each_mut(|change| {
-            if change.del == pos {
-                change.del = NOWHERE;
-            }
-        });
+        self.few.for_each_mut(|change| change.forget_deletion(pos));
         if let Some(groups) = &mut self.groups {
             groups.forget_deletion(pos, mem);
         }
@@ -247,12 +214,8 @@ impl Pending {
     pub(super) fn remove_offsets(&mut self, b: u8, gone: Offsets, mem: &mut Mem) -> Offsets {
         let mut removed = Offsets::default();
         self.few.for_each_mut(|change| {
-            for pos in [&mut change.ins, &mut change.del] {
-                if block_of(*pos) == b && *pos != NOWHERE && gone.contains(item_of(*pos) + 1) {
-                    removed.insert(item_of(*pos) + 1);
-                    *pos = NOWHERE;
-                }
-            }
+            let such = |pos| gone.contains(item_of(pos) + 1);
+            change.forget_in(b, such, |pos| removed.insert(item_of(pos) + 1));
         });
         match &mut self.groups {
             Some(groups) => removed.or(groups.remove_offsets(b, gone, mem)),
@@ -270,7 +233,7 @@ impl Pending {
     /// Whether somebody deletes the tuple at this position.
     #[inline]
     pub(crate) fn deletes(&self, pos: u16) -> bool {
-        self.few.any(|change| change.del == pos)
+        self.few.any(|change| change.deletes(pos))
             || self
                 .groups
                 .as_ref()
@@ -280,7 +243,7 @@ impl Pending {
     /// Who deletes the tuple at this position, as far as is known: the
     /// youngest, as those before must have failed.
     pub(crate) fn deleter(&self, pos: u16) -> Option<TransactionId> {
-        let few = self.few.iter().filter(|change| change.del == pos);
+        let few = self.changes().filter(|change| change.deletes(pos));
         let groups = self.groups();
         let groups = groups.filter(|group| group.sets.contains(DELETED, pos));
         let xids = few.map(|change| change.xid);
@@ -296,8 +259,26 @@ impl Pending {
                 offsets.insert(item_of(pos) + 1);
             }
         }
-        let groups = self.groups().map(|group| group.sets.block(b));
-        groups.fold(offsets, |all, both| all.or(both.one).or(both.other))
+        match &self.groups {
+            Some(groups) => offsets.or(groups.offsets(b)),
+            None => offsets,
+        }
+    }
+
+    /// Whether these, each once, are all events of a block that somebody has yet
+    /// to decide about; it may say no where that is so.
+    pub(crate) fn are(&self, b: u8, events: &[(OffsetNumber, TransactionId, Event)]) -> bool {
+        if self.groups().next().is_some() {
+            return false;
+        }
+        let few = self.few.iter().flat_map(Change::positions);
+        let few = few.filter(|&pos| block_of(pos) == b).count();
+        let small = self.groups.as_ref().map_or(0, |g| g.count_small(b));
+        let has = |&(off, xid, event): &(OffsetNumber, TransactionId, Event)| {
+            let is = |change: &Change| change.is(position(b, off), xid, event);
+            self.few.any(is) || self.small().any(|small| small.of(xid).any(is))
+        };
+        events.len() == few + small && events.iter().all(has)
     }
 
     /// The transactions, each once, lowest number first.
@@ -305,7 +286,7 @@ impl Pending {
         let mut xids = Vec::new();
         let groups = self.groups.as_ref().map_or(0, |groups| groups.len());
         xids.try_reserve_exact(self.few.len() + groups)?;
-        xids.extend(self.few.iter().map(|change| change.xid));
+        xids.extend(self.changes().map(|change| change.xid));
         xids.extend(self.groups().map(|group| group.xid));
         xids.sort_unstable();
         xids.dedup();
@@ -323,20 +304,36 @@ impl Pending {
         }
         // Sets of a few positions, which go in a moment.
         let (mut group, mut mem) = (Group::new(xid), Mem::default());
-        for &change in self.few.iter().filter(|change| change.xid == xid) {
-            group.add(change, &mut mem)?;
-        }
+        let few = self.few.iter().filter(|change| change.xid == xid);
+        let small = self.small().flat_map(|small| small.of(xid));
+        few.chain(small)
+            .try_for_each(|&change| group.add(change, &mut mem))?;
         Ok(look(&group))
+    }
+
+    /// The transaction with the highest number.
+    fn last(&self) -> Option<TransactionId> {
+        let few = self.few.iter().map(|change| change.xid).max();
+        let groups = self.groups.as_ref();
+        few.max(groups.and_then(|groups| groups.last()))
     }
 
     /// Add a group that was loaded, behind all there is: what is saved comes in
     /// order. False if that is not its place.
     pub(super) fn add_group(&mut self, group: Group, mem: &mut Mem) -> Result<bool, NoMemory> {
-        let last = self.groups.as_ref().and_then(|groups| groups.last());
-        if !self.few.is_empty() || last.is_some_and(|last| last.xid >= group.xid) {
+        if self.last().is_some_and(|last| last >= group.xid) {
             return Ok(false);
         }
-        self.make_groups(mem)?.put(group, mem)?;
+        let n = usize::from(group.sets.len(DELETED)) + usize::from(group.sets.len(INSERTED));
+        match n {
+            // Its transaction has touched the range all the same.
+            0 => self.add_change(Change::new(group.xid, None, None, false), mem)?,
+            1..=SMALL => {
+                let mut all = group.changes();
+                all.try_fold(true, |_, change| self.add_change(change, mem))?
+            }
+            _ => self.make_groups(mem)?.put(group, mem).map(|()| true)?,
+        };
         Ok(true)
     }
 

@@ -84,16 +84,80 @@ fn check(range: &Range, model: &Model, mem: &Mem) -> Result<(), TestCaseError> {
                 .map(|off| position(b, off))
                 .eq(of_block.copied())
         );
+        let mut events = events(model, b);
+        if let Some((_, xid, _)) = events.last_mut() {
+            *xid += 1000;
+            prop_assert!(!range.pending.are(b, &events), "by another");
+            events.pop();
+            prop_assert!(!range.pending.are(b, &events), "one is missing");
+        }
     }
     prop_assert_eq!(mem.used(), range.heap_bytes());
     Ok(())
+}
+
+/// What is undecided in a block.
+fn events(model: &Model, b: u8) -> Vec<(OffsetNumber, TransactionId, Event)> {
+    let of = |xid: u32, set: &Set, event| -> Vec<_> {
+        let own = set.iter().filter(|&&pos| block_of(pos) == b);
+        own.map(|&pos| (item_of(pos) + 1, xid, event)).collect()
+    };
+    let all = model.pending.iter().flat_map(|(&xid, (ins, del, _))| {
+        let mut both = of(xid, ins, Event::Insert);
+        both.extend(of(xid, del, Event::Delete));
+        both
+    });
+    all.collect()
+}
+
+/// Few changes, and many of as many transactions.
+#[test]
+fn what_is_undecided_is_recognised() {
+    let (mut range, mut model, mut mem) = (Range::default(), Model::default(), Mem::default());
+    for n in 0..200 {
+        let (xid, b, off) = (100 + u32::from(n), (n % 4) as u8, n / 4 + 1);
+        range
+            .update(b, (off, off + 100), xid, &mut mem)
+            .expect("memory");
+        model.delete(position(b, off), xid, 1);
+        model.insert(position(b, off + 100), xid);
+        for b in 0..4 {
+            let mut events = events(&model, b);
+            assert!(range.pending.are(b, &events));
+            events.reverse();
+            assert!(range.pending.are(b, &events), "in another order");
+        }
+    }
+    assert_eq!(mem.used(), range.heap_bytes());
+    // A state that is loaded takes as much, and is the same.
+    let (mut loaded, mut own) = (Range::default(), Mem::default());
+    for xid in range.pending.xids().unwrap() {
+        let copied = range.pending.with_group(xid, |group| Group {
+            xid,
+            sets: group.sets.try_clone(&mut Mem::default()).unwrap(),
+            updated: group.updated,
+        });
+        loaded.known = BlockMask::from(0, 4);
+        assert!(loaded.add_group(copied.unwrap(), 4, &mut own).unwrap());
+    }
+    check(&loaded, &model, &own).unwrap();
+    assert!(own.used() <= 2 * mem.used(), "{own:?} for {mem:?}");
+    // They end in turns from both ends, and in between.
+    for n in 0..200 {
+        let xid = 100 + [n / 2, 199 - n / 2][n as usize % 2];
+        let expected = Ok(model.settle(xid, Outcome::Committed));
+        assert_eq!(range.resolve(xid, Outcome::Committed, &mut mem), expected);
+        assert_eq!(loaded.resolve(xid, Outcome::Committed, &mut own), expected);
+        check(&range, &model, &mem).unwrap();
+        check(&loaded, &model, &own).unwrap();
+    }
 }
 
 proptest! {
     #[test]
     fn like_sets(
         wide in any::<bool>(),
-        xids in prop_oneof![Just(1), Just(4), Just(20)],
+        xids in prop_oneof![Just(1), Just(4), Just(20), Just(1000)],
         ops in prop::collection::vec((0..13u8, any::<u32>(), 0..4u8, 1..=MAX_OFFSET, 1..=MAX_OFFSET), 0..200),
     ) {
         let (mut range, mut model, mut mem) = (Range::default(), Model::default(), Mem::default());
@@ -160,4 +224,22 @@ fn groups_are_loaded_in_order_only() {
     assert!(load(201));
     let xids = range.pending.xids().unwrap();
     assert_eq!(xids, [100, 101, 200, 201]);
+}
+
+/// More than a number of 16 bits can count.
+#[test]
+fn a_group_of_all_there_can_be_is_loaded() {
+    let blocks = crate::MAX_RANGE_BLOCKS as u8;
+    let (mut group, mut own) = (Group::new(100), Mem::default());
+    for b in 0..blocks {
+        for which in [DELETED, INSERTED] {
+            let all = group.sets.insert_offsets(which, b, Offsets::ALL, &mut own);
+            all.unwrap();
+        }
+    }
+    let (mut range, mut mem) = (Range::default(), Mem::default());
+    range.known = BlockMask::from(0, blocks);
+    assert!(range.add_group(group, blocks, &mut mem).unwrap());
+    assert!(range.pending.has(100));
+    assert_eq!(mem.used(), range.heap_bytes());
 }

@@ -49,6 +49,8 @@ pub struct World {
     outcomes: Vec<BaseOutcome>,
     /// Blocks compared, known blocks, dead tuples among them.
     compared: (usize, usize, usize),
+    /// So much of the WAL there is when the other database was made.
+    cloned: usize,
 }
 
 /// Blocks in a range, and what makes a transaction large.
@@ -78,6 +80,7 @@ impl World {
             saving: None,
             outcomes: Vec::new(),
             compared: (0, 0, 0),
+            cloned: 0,
         }
     }
 
@@ -123,6 +126,11 @@ impl World {
     fn scan(&mut self, which: u32) {
         let i = self.server.random(2) as usize;
         let rel = RELS[i];
+        // Nor does anybody scan a database while records of another that had its
+        // number are yet to come.
+        if i == 1 && self.applied + 1 < self.cloned {
+            return;
+        }
         match which {
             0 if !self.scanning[i] => self.scanning[i] = self.ledger.begin_base_scan(rel).is_some(),
             0 => {
@@ -247,6 +255,7 @@ impl World {
                 // So soon nobody uses a number again that was in use.
                 self.drain();
                 self.server.clone_database(RELS[0], RELS[1]);
+                self.cloned = self.server.wal.len();
                 self.forget_reading(1);
             }
             _ => {

@@ -5,8 +5,8 @@
 #   BENCH_QUICK=1       a tenth of the sizes: a few minutes, rough figures
 #   BENCH_ROUNDS=5      how often each walk is measured
 #   BENCH_TABLES="1 4"  GB of the tables that are scanned
-#   BENCH_PARTS="walk"  only these parts: walk others tables prune tps lag idle plugins pure
-#                       instructions
+#   BENCH_PARTS="walk"  only these parts: walk others hard tables prune tps lag idle plugins
+#                       pure instructions
 #   BENCH_WORKLOADS="pgbench mix;bulk load"   only these walks
 #   BENCH_SHORT=1       of the walks only pg_waldump's and walker's own two
 #   BENCH_KEEP=1        write the table into docs/performance.md as well
@@ -33,7 +33,7 @@ for server in "$@"; do
   pg_config=$(pg_config_of "$server")
   scripts/install.sh install "$pg_config" release
   # The pure parts have nothing to do with a server: measure them once.
-  parts=${BENCH_PARTS:-walk others tables prune tps lag idle plugins instructions}
+  parts=${BENCH_PARTS:-walk others hard tables prune tps lag idle plugins instructions}
   [ -n "${BENCH_PARTS:-}" ] || [ "$server" != "${!#}" ] || parts+=" pure"
   case " $parts " in
     # Without it they are not counted.

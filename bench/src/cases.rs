@@ -113,15 +113,39 @@ pub fn all() -> Vec<Case> {
     let (filled, deleted) = mass_delete(500);
     let (filled, deleted) = (leak(filled), leak(deleted));
     let images = leak(images(1_000));
+    let (rows, subxacts) = subtransactions(5_000);
+    let (rows, subxacts) = (leak(rows), leak(subxacts));
     vec![
         decoding("decode_pgbench", pgbench),
         decoding("decode_images", images),
         applying("ledger_pgbench", before, pgbench),
         applying("ledger_delete", filled, deleted),
         applying("ledger_images", leak(Stream::default()), images),
+        applying("ledger_subxacts", rows, subxacts),
         state_file(filled, deleted),
         map_read(100_000),
     ]
+}
+
+/// Rows, and a transaction that updates each of them in a subtransaction of its
+/// own: more than can wait for its end.
+fn subtransactions(n: u32) -> (Stream, Stream) {
+    let (mut rows, mut stream) = (Stream::default(), Stream::default());
+    rows.create(0);
+    let place = |row: u32| (row / u32::from(ROWS), (row % u32::from(ROWS)) as u16 + 1);
+    for row in 0..n {
+        let (blkno, off) = place(row);
+        rows.insert(900, 0, blkno, off);
+    }
+    rows.commit(900, &[]);
+    let subxacts: Vec<u32> = (1_001..).take(n as usize).collect();
+    for (row, xid) in (0..n).zip(&subxacts) {
+        let (blkno, off) = place(row);
+        stream.delete(*xid, 0, blkno, off);
+        stream.insert(*xid, 0, n + blkno, off);
+    }
+    stream.commit(1_000, &subxacts);
+    (rows, stream)
 }
 
 /// Raw and typed decoding, page images down to their tuples.

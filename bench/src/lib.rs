@@ -3,6 +3,7 @@
 pub mod cases;
 pub mod cpu;
 pub mod data;
+pub mod hard;
 pub mod instructions;
 pub mod machine;
 pub mod others;

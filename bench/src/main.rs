@@ -28,9 +28,10 @@ fn main() {
 /// A part of the bench: rounds, size in per cent, where the lines go.
 type Part = fn(usize, u64, &mut Report);
 
-const PARTS: [(&str, Part); 10] = [
+const PARTS: [(&str, Part); 11] = [
     ("walk", rivals::measure),
     ("others", rivals::measure_others),
+    ("hard", rivals::measure_hard),
     ("tables", queries::measure),
     ("prune", prune::measure),
     ("tps", tps::measure),

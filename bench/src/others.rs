@@ -90,7 +90,7 @@ pub const ALL: [Workload; 10] = [
 ];
 
 /// A hundred thousand rows with room to be updated in place.
-fn touched(cluster: &Cluster, _: u64) {
+pub(crate) fn touched(cluster: &Cluster, _: u64) {
     let rows = "CREATE TABLE touched (id int PRIMARY KEY, n int) WITH (fillfactor = 70);
          INSERT INTO touched SELECT g, 0 FROM generate_series(0, 99999) AS g;";
     sql(cluster, rows, 0);

@@ -2,7 +2,7 @@
 
 use crate::data::{self, Backlog};
 use crate::walk::walk;
-use crate::{others, workloads};
+use crate::{hard, others, workloads};
 use std::process::{Command, Stdio};
 use walker_tests::poll::poll_until;
 use walker_tests::process::signal;
@@ -10,7 +10,7 @@ use walker_tests::process::signal;
 /// Prints the functions that take most of the worker's time.
 pub fn print(workload: &str, plugins: &str, size: u64) {
     data::libraries();
-    let mut all = workloads::ALL.iter().chain(&others::ALL);
+    let mut all = workloads::ALL.iter().chain(&others::ALL).chain(&hard::ALL);
     let workload = all.find(|w| w.name == workload);
     let workload = workload.unwrap_or_else(|| panic!("there is no such workload"));
     let backlog = Backlog::of(workload, size);

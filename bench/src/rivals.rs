@@ -2,11 +2,11 @@
 
 use crate::cpu::{self, Cost};
 use crate::data::{self, Backlog};
-use crate::others;
 use crate::report::{Report, Row, number};
 use crate::stats::{ratio, summary};
 use crate::walk::{start, wait_for, walk};
 use crate::workloads::{self, Workload};
+use crate::{hard, others};
 use std::fs;
 use std::process::Command;
 use walker_tests::poll::env_number;
@@ -14,6 +14,7 @@ use walker_tests::session::{aligned, rows};
 use walker_tests::{Cluster, Mode, Server};
 
 const SECTION: &str = "walk of a backlog, CPU time";
+const HARD: &str = "walk of hard WAL, CPU time";
 const OTHERS: &str = "walk of other WAL, CPU time";
 /// Whom walker is compared with.
 pub const QUIET: &str = "pg_waldump -q";
@@ -25,6 +26,12 @@ type Costs = Vec<(&'static str, Vec<Cost>)>;
 pub fn measure(rounds: usize, size: u64, to: &mut Report) {
     let short = env_number("BENCH_SHORT", 0) != 0;
     walks(&workloads::ALL, (rounds, size, short), SECTION, to);
+}
+
+/// Workloads thought of to be hard, and only `pg_waldump -q` beside walker.
+pub fn measure_hard(rounds: usize, size: u64, to: &mut Report) {
+    // They are many, and no goal hangs on them.
+    walks(&hard::ALL, (rounds.min(3), size, true), HARD, to);
 }
 
 /// Other workloads, and only `pg_waldump -q` beside walker.

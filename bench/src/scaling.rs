@@ -67,8 +67,15 @@ pub fn pure(rounds: usize, _: u64, to: &mut Report) {
     line(
         to,
         rounds,
+        "large transactions at a time",
+        &[1, 4, 16, 64, 256],
+        large,
+    );
+    line(
+        to,
+        rounds,
         "savepoints of a transaction",
-        &[1, 10, 100, 1_000],
+        &[1, 10, 100, 1_000, 10_000, 100_000],
         savepoints,
     );
     line(
@@ -166,6 +173,24 @@ fn inserting(n: u32) -> Point {
         xid += n;
     }
     (ledger(), stream)
+}
+
+/// So many transactions, row by row in turns, each of which puts thousands of
+/// rows from pages of its own to others.
+fn large(n: u32) -> Point {
+    const BLOCKS: u32 = 2_048;
+    let mut stream = Stream::default();
+    let each = BLOCKS / n;
+    for row in 0..each * u32::from(ROWS) {
+        let (block, off) = (row / u32::from(ROWS), (row % u32::from(ROWS) + 1) as u16);
+        for of in 0..n {
+            let (xid, blkno) = (1_000 + of, of * each + block);
+            stream.delete(xid, 0, blkno, off);
+            stream.insert(xid, 0, BLOCKS + blkno, off);
+        }
+    }
+    (0..n).for_each(|of| stream.commit(1_000 + of, &[]));
+    (filled(1, BLOCKS), stream)
 }
 
 /// A row for each subtransaction.

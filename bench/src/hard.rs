@@ -2,19 +2,15 @@
 //! so much of, one kind each.
 
 use crate::others::touched;
-use crate::workloads::{Workload, sql};
+use crate::workloads::{Workload, clients, sql};
 use walker_tests::cluster::psql_file;
-use walker_tests::pgbench::Pgbench;
 
 /// All of them.
 pub const ALL: [Workload; 14] = [
     Workload {
         name: "foreign keys",
         prepare: |c, _| sql(c, PARENTS, 0),
-        run: |c, size| {
-            let clients = Pgbench::transactions(c, "postgres", 8, size * 100);
-            clients.script("children", 1, CHILDREN).run();
-        },
+        run: |c, size| clients(c, 8, size * 100, "children", CHILDREN),
     },
     Workload {
         name: "all undone",
@@ -28,18 +24,12 @@ pub const ALL: [Workload; 14] = [
             c.restart();
             touched(c, size);
         },
-        run: |c, size| {
-            let clients = Pgbench::transactions(c, "postgres", 8, size * 40);
-            clients.script("prepared", 1, PREPARED).run();
-        },
+        run: |c, size| clients(c, 8, size * 40, "prepared", PREPARED),
     },
     Workload {
         name: "1,000 partitions",
         prepare: |c, _| sql(c, PARTITIONS, 0),
-        run: |c, size| {
-            let clients = Pgbench::transactions(c, "postgres", 4, size * 60);
-            clients.script("partitions", 1, IN_PARTITIONS).run();
-        },
+        run: |c, size| clients(c, 4, size * 60, "partitions", IN_PARTITIONS),
     },
     Workload {
         name: "far apart",
@@ -97,10 +87,7 @@ pub const ALL: [Workload; 14] = [
                 0,
             )
         },
-        run: |c, size| {
-            let clients = Pgbench::transactions(c, "postgres", 4, size * 100);
-            clients.script("queue", 1, QUEUE).run();
-        },
+        run: |c, size| clients(c, 4, size * 100, "queue", QUEUE),
     },
     Workload {
         name: "databases come and go",

@@ -1,7 +1,7 @@
 //! More ways to write WAL, for which no goal is set: what servers do besides,
 //! each with much of one kind of record.
 
-use crate::workloads::{Workload, pgbench_mix, sql};
+use crate::workloads::{Workload, clients, pgbench_mix, sql};
 use walker_tests::Cluster;
 use walker_tests::pgbench::Pgbench;
 
@@ -51,10 +51,7 @@ pub const ALL: [Workload; 10] = [
     Workload {
         name: "row locks",
         prepare: touched,
-        run: |c, size| {
-            let clients = Pgbench::transactions(c, "postgres", 4, size * 200);
-            clients.script("locks", 1, LOCKS).run();
-        },
+        run: |c, size| clients(c, 4, size * 200, "locks", LOCKS),
     },
     Workload {
         name: "one row, again and again",

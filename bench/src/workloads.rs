@@ -169,6 +169,12 @@ INSERT INTO pgbench_accounts (aid, bid, abalance, filler)
     VALUES (:aid, 1, 0, 'again') ON CONFLICT (aid) DO NOTHING;
 ";
 
+/// So many clients, each of which runs a script so often.
+pub(crate) fn clients(cluster: &Cluster, n: u64, each: u64, name: &str, script: &str) {
+    let clients = Pgbench::transactions(cluster, "postgres", n, each);
+    clients.script(name, 1, script).run();
+}
+
 /// Runs statements one by one, as psql does; `$n` is the number.
 pub(crate) fn sql(cluster: &Cluster, statements: &str, n: u64) {
     let text = statements.replace("$n", &n.to_string());

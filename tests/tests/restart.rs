@@ -171,6 +171,11 @@ fn a_slot_follows_one_without_state() {
 const SLOTS: &str = "SELECT coalesce(string_agg(slot_name, ' ' ORDER BY slot_name), 'none')
      FROM pg_replication_slots";
 
+fn slots_become(cluster: &Cluster, names: &str) {
+    cluster.poll_query_until("postgres", SLOTS, names);
+    cluster.walker_wait();
+}
+
 fn name_slot(cluster: &Cluster, name: &str) {
     cluster.append_conf(&format!("walker.slot_name = '{name}'"));
 }
@@ -182,10 +187,7 @@ fn a_slot_of_another_day_goes() {
         return;
     }
     let cluster = cluster("another", "walker.slot_name = 'first'");
-    let becomes = |names: &str| {
-        cluster.poll_query_until("postgres", SLOTS, names);
-        cluster.walker_wait();
-    };
+    let becomes = |names: &str| slots_become(&cluster, names);
     becomes("first");
     let offset = cluster.log_offset();
     cluster.stop(Mode::Fast);
@@ -237,10 +239,7 @@ fn a_slot_of_somebody_else_stays() {
         return;
     }
     let cluster = cluster("theirs", "walker.slot_name = 'own'");
-    let becomes = |names: &str| {
-        cluster.poll_query_until("postgres", SLOTS, names);
-        cluster.walker_wait();
-    };
+    let becomes = |names: &str| slots_become(&cluster, names);
     let made = |name: &str| {
         let sql = format!("SELECT pg_create_physical_replication_slot('{name}', true)");
         cluster.safe_psql("postgres", &sql);

@@ -30,7 +30,7 @@ const MAX_BYTES: u64 = 64 * 1024;
 
 /// A slot, and the directory the server keeps it in: that is made with the slot,
 /// and stays as long as it.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(PartialEq, Serialize, Deserialize)]
 struct Own {
     name: String,
     inode: u64,

@@ -94,10 +94,10 @@ impl<S: Sink> Ledger<S> {
         let Some(offnum) = differ.without(open).first() else {
             let counted = !range.normal.is_tracked() || range.normal.get(b) == Some(state.normal);
             let same = (state.dead, state.items) == (dead, items);
-            let known = counted && same && range.pending.are(b, &state.pending);
             // A base scan must be told of every image.
+            let known = !rel.scanning && counted && same && range.pending.are(b, &state.pending);
             rel.last_touch = rel.last_touch.max(at.end_lsn.0);
-            return known && !rel.scanning;
+            return known;
         };
         self.stats.image_mismatches += 1;
         if !std::mem::replace(&mut rel.mismatch_reported, true)

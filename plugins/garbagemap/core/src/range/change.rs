@@ -2,7 +2,7 @@
 
 use walker_wal::TransactionId;
 
-use crate::block::{Event, block_of};
+use crate::block::{Event, Offsets, block_of, item_of};
 
 /// No position.
 const NOWHERE: u16 = u16::MAX;
@@ -57,21 +57,24 @@ impl Change {
         }
     }
 
-    /// Nothing is undecided at such positions of a block; each of them that
-    /// something was at is shown to `see`.
+    /// Nothing is undecided at these offsets of a block; those of them that
+    /// something was at are added to `removed`.
     #[inline]
-    pub(super) fn forget_in(
-        &mut self,
-        b: u8,
-        such: impl Fn(u16) -> bool,
-        mut see: impl FnMut(u16),
-    ) {
+    pub(super) fn forget_in(&mut self, b: u8, gone: Offsets, removed: &mut Offsets) {
         for pos in [&mut self.ins, &mut self.del] {
-            // What is nowhere is in no block there is.
-            if block_of(*pos) == b && *pos != NOWHERE && such(*pos) {
-                see(*pos);
+            let off = item_of(*pos) + 1;
+            if block_of(*pos) == b && *pos != NOWHERE && gone.contains(off) {
+                removed.insert(off);
                 *pos = NOWHERE;
             }
+        }
+    }
+
+    /// Add the offsets of a block at which it has something.
+    #[inline]
+    pub(super) fn add_offsets(&self, b: u8, offsets: &mut Offsets) {
+        for pos in self.positions().filter(|&pos| block_of(pos) == b) {
+            offsets.insert(item_of(pos) + 1);
         }
     }
 
@@ -99,6 +102,22 @@ impl Change {
             Event::Delete | Event::Update => self.del,
         };
         (at == pos) & (self.xid == xid)
+    }
+
+    /// What a transaction inserted, and what it deleted, one by one. Which of the
+    /// deletions are the `updated` ones matters to nobody.
+    pub(super) fn each(
+        xid: TransactionId,
+        inserted: impl Iterator<Item = u16>,
+        deleted: impl Iterator<Item = u16>,
+        mut updated: u16,
+    ) -> impl Iterator<Item = Change> {
+        let inserted = inserted.map(move |pos| Change::new(xid, Some(pos), None, false));
+        inserted.chain(deleted.map(move |pos| {
+            let update = updated > 0;
+            updated -= u16::from(update);
+            Change::new(xid, None, Some(pos), update)
+        }))
     }
 
     pub(super) fn positions(&self) -> impl Iterator<Item = u16> {

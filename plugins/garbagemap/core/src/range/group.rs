@@ -44,18 +44,9 @@ impl Group {
         self.sets.iter(DELETED).chain(self.sets.iter(INSERTED))
     }
 
-    /// What it has, one by one. Which of the deletions are updates matters to
-    /// nobody.
+    /// What it has, one by one.
     pub(super) fn changes(&self) -> impl Iterator<Item = Change> {
-        let mut updates = self.updated;
-        let deleted = self.sets.iter(DELETED).map(move |pos| {
-            let updated = updates > 0;
-            updates -= u16::from(updated);
-            Change::new(self.xid, None, Some(pos), updated)
-        });
-        let inserted = self.sets.iter(INSERTED);
-        inserted
-            .map(|pos| Change::new(self.xid, Some(pos), None, false))
-            .chain(deleted)
+        let (inserted, deleted) = (self.sets.iter(INSERTED), self.sets.iter(DELETED));
+        Change::each(self.xid, inserted, deleted, self.updated)
     }
 }

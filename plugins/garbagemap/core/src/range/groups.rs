@@ -118,8 +118,22 @@ impl Groups {
         }
     }
 
+    /// The same, or add it beside the others. True if the transaction had nothing
+    /// here.
+    pub(super) fn add(&mut self, change: Change, mem: &mut Mem) -> Result<bool, NoMemory> {
+        match self.add_to(change, mem)? {
+            true => Ok(false),
+            false => self.add_small(change, mem),
+        }
+    }
+
     /// Add one of so many changes of its transaction that are to be added.
-    pub(super) fn add(&mut self, change: Change, of: usize, mem: &mut Mem) -> Result<(), NoMemory> {
+    pub(super) fn add_one_of(
+        &mut self,
+        change: Change,
+        of: usize,
+        mem: &mut Mem,
+    ) -> Result<(), NoMemory> {
         if of <= SMALL {
             return self.add_small(change, mem).map(|_| ());
         }
@@ -129,11 +143,11 @@ impl Groups {
 
     /// Add a change of one that has no group, but may get one by that. True if it
     /// had nothing here.
-    pub(super) fn add_small(&mut self, change: Change, mem: &mut Mem) -> Result<bool, NoMemory> {
+    fn add_small(&mut self, change: Change, mem: &mut Mem) -> Result<bool, NoMemory> {
         if !self.index.is_kept() {
             self.make_index(mem)?;
         }
-        self.index.note_all(change, mem)?;
+        self.index.note(change.positions(), mem)?;
         let before = self.small.push(change, mem)?;
         if before == SMALL {
             self.make(change.xid, mem)?;
@@ -155,13 +169,8 @@ impl Groups {
             group.sets.insert_offsets(DELETED, b, deleted, mem)?;
             group.updated = group.updated.saturating_add(updated);
         }
-        match self.index.is_kept() {
-            true => {
-                let mut all = inserted.iter().chain(deleted.iter());
-                all.try_for_each(|off| self.index.note(position(b, off), mem))
-            }
-            false => Ok(()),
-        }
+        let all = inserted.iter().chain(deleted.iter());
+        self.index.note(all.map(|off| position(b, off)), mem)
     }
 
     #[inline]
@@ -169,15 +178,13 @@ impl Groups {
         if let Some(group) = self.list.get_mut(at) {
             group.add(change, mem)?;
         }
-        self.index.note_all(change, mem)
+        self.index.note(change.positions(), mem)
     }
 
     /// Add a group of a transaction that has none.
     pub(super) fn put(&mut self, group: Group, mem: &mut Mem) -> Result<(), NoMemory> {
         let at = self.make(group.xid, mem)?;
-        let mut all = group.positions();
-        all.try_for_each(|pos| self.index.note(pos, mem))?;
-        drop(all);
+        self.index.note(group.positions(), mem)?;
         if let Some(place) = self.list.get_mut(at) {
             mem.grew(group.sets.heap_bytes());
             *place = group;
@@ -217,8 +224,8 @@ impl Groups {
     #[cold]
     fn make_index(&mut self, mem: &mut Mem) -> Result<(), NoMemory> {
         self.index.keep();
-        let mut all = self.list.iter().flat_map(Group::positions);
-        all.try_for_each(|pos| self.index.note(pos, mem))
+        let all = self.list.iter().flat_map(Group::positions);
+        self.index.note(all, mem)
     }
 
     /// The transaction's group, whose sets stay accounted for, or its changes,
@@ -231,7 +238,7 @@ impl Groups {
     ) -> Option<Group> {
         let index = &mut self.index;
         let had = self.small.take(xid, |change| {
-            change.positions().for_each(|pos| index.unnote(pos, mem));
+            index.unnote(change.positions(), mem);
             see(change, mem);
         });
         if had {
@@ -239,11 +246,7 @@ impl Groups {
         }
         let at = self.find(xid).ok()?;
         let group = self.list.remove(at)?;
-        if self.index.is_kept() {
-            group
-                .positions()
-                .for_each(|pos| self.index.unnote(pos, mem));
-        }
+        self.index.unnote(group.positions(), mem);
         Some(group)
     }
 
@@ -294,11 +297,8 @@ impl Groups {
         if !self.index.may_have_in(b) {
             return offsets;
         }
-        for pos in self.small.iter().flat_map(Change::positions) {
-            if block_of(pos) == b {
-                offsets.insert(item_of(pos) + 1);
-            }
-        }
+        let small = self.small.iter();
+        small.for_each(|change| change.add_offsets(b, &mut offsets));
         let groups = self.list.iter().map(|group| group.sets.block(b));
         groups.fold(offsets, |all, both| all.or(both.one).or(both.other))
     }
@@ -318,10 +318,8 @@ impl Groups {
             let had = group.sets.take(b, both, mem);
             removed = removed.or(had.one).or(had.other);
         }
-        self.small.for_each_mut(|change| {
-            let such = |pos| gone.contains(item_of(pos) + 1);
-            change.forget_in(b, such, |pos| removed.insert(item_of(pos) + 1));
-        });
+        self.small
+            .for_each_mut(|change| change.forget_in(b, gone, &mut removed));
         removed
     }
 

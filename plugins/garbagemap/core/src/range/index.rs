@@ -4,7 +4,6 @@
 //! Invariant: once it is kept, it knows each position at which one of them has
 //! something; it may know some at which nobody has anything any more.
 
-use super::change::Change;
 use crate::block::Offsets;
 use crate::mem::{Mem, NoMemory};
 use crate::sets::{Both, Sets, Which};
@@ -48,29 +47,35 @@ impl Index {
         !self.kept || !self.known.block(b).one.is_empty()
     }
 
-    /// Somebody has something at this position.
+    /// Somebody has something at these positions.
     #[inline]
-    pub(super) fn note(&mut self, pos: u16, mem: &mut Mem) -> Result<(), NoMemory> {
+    pub(super) fn note(
+        &mut self,
+        mut at: impl Iterator<Item = u16>,
+        mem: &mut Mem,
+    ) -> Result<(), NoMemory> {
         if !self.kept {
             return Ok(());
         }
-        let which = match self.known.contains(KNOWN, pos) {
-            false => KNOWN,
-            true => OFTEN,
-        };
-        self.known.insert(which, pos, mem)
+        at.try_for_each(|pos| {
+            let which = match self.known.contains(KNOWN, pos) {
+                false => KNOWN,
+                true => OFTEN,
+            };
+            self.known.insert(which, pos, mem)
+        })
     }
 
-    /// The same of what a change has.
-    pub(super) fn note_all(&mut self, change: Change, mem: &mut Mem) -> Result<(), NoMemory> {
-        change.positions().try_for_each(|pos| self.note(pos, mem))
-    }
-
-    /// Who had something at this position has not any more.
+    /// Who had something at these positions has not any more.
     #[inline]
-    pub(super) fn unnote(&mut self, pos: u16, mem: &mut Mem) {
-        if self.kept && !self.known.contains(OFTEN, pos) {
-            self.known.remove(pos, mem);
+    pub(super) fn unnote(&mut self, at: impl Iterator<Item = u16>, mem: &mut Mem) {
+        if !self.kept {
+            return;
+        }
+        for pos in at {
+            if !self.known.contains(OFTEN, pos) {
+                self.known.remove(pos, mem);
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use super::change::Change;
 use super::group::{DELETED, Group, INSERTED};
 use super::groups::{FEW_AGAIN, Groups, SMALL};
 use super::small::Small;
-use crate::block::{Event, Offsets, block_of, item_of, position};
+use crate::block::{Event, Offsets, block_of, position};
 use crate::few::Few;
 use crate::mem::{Boxed, Mem, NoMemory};
 use crate::xact::precedes;
@@ -59,19 +59,15 @@ impl Pending {
     #[inline]
     fn add_change(&mut self, change: Change, mem: &mut Mem) -> Result<bool, NoMemory> {
         if let Some(groups) = &mut self.groups {
+            if groups.are_crowded() {
+                return groups.add(change, mem);
+            }
             if groups.add_to(change, mem)? {
                 return Ok(false);
             }
-            if groups.are_crowded() {
-                return groups.add_small(change, mem);
-            }
         }
         if self.few.len() == MANY {
-            let groups = self.group_all(mem)?;
-            return match groups.add_to(change, mem)? {
-                true => Ok(false),
-                false => groups.add_small(change, mem),
-            };
+            return self.group_all(mem)?.add(change, mem);
         }
         let new = !self.few.any(|other| other.xid == change.xid);
         self.few.push(change, mem)?;
@@ -93,14 +89,9 @@ impl Pending {
         let new = !self.has(xid);
         let n = usize::from(inserted.count() + deleted.count());
         if n <= FEW && self.group(xid).is_none() {
-            let inserted = inserted.iter().map(|off| (Some(position(b, off)), None));
-            let deleted = deleted.iter().map(|off| (None, Some(position(b, off))));
-            let mut updates = updated;
-            for (ins, del) in inserted.chain(deleted) {
-                // Which of them are updates matters to nobody.
-                let updated = del.is_some() && updates > 0;
-                updates -= u16::from(updated);
-                self.add_change(Change::new(xid, ins, del, updated), mem)?;
+            let at = |offsets: Offsets| offsets.iter().map(move |off| position(b, off));
+            for change in Change::each(xid, at(inserted), at(deleted), updated) {
+                self.add_change(change, mem)?;
             }
             return Ok(new);
         }
@@ -121,7 +112,7 @@ impl Pending {
         let groups = self.make_groups(mem)?;
         for &change in changes.iter() {
             let own = changes.iter().filter(|other| other.xid == change.xid);
-            groups.add(change, own.count(), mem)?;
+            groups.add_one_of(change, own.count(), mem)?;
         }
         Ok(groups)
     }
@@ -213,10 +204,8 @@ impl Pending {
     #[inline]
     pub(super) fn remove_offsets(&mut self, b: u8, gone: Offsets, mem: &mut Mem) -> Offsets {
         let mut removed = Offsets::default();
-        self.few.for_each_mut(|change| {
-            let such = |pos| gone.contains(item_of(pos) + 1);
-            change.forget_in(b, such, |pos| removed.insert(item_of(pos) + 1));
-        });
+        self.few
+            .for_each_mut(|change| change.forget_in(b, gone, &mut removed));
         match &mut self.groups {
             Some(groups) => removed.or(groups.remove_offsets(b, gone, mem)),
             None => removed,
@@ -254,11 +243,8 @@ impl Pending {
     /// The offsets of a block somebody has yet to decide about.
     pub(crate) fn offsets(&self, b: u8) -> Offsets {
         let mut offsets = Offsets::default();
-        for pos in self.few.iter().flat_map(Change::positions) {
-            if block_of(pos) == b {
-                offsets.insert(item_of(pos) + 1);
-            }
-        }
+        let few = self.few.iter();
+        few.for_each(|change| change.add_offsets(b, &mut offsets));
         match &self.groups {
             Some(groups) => offsets.or(groups.offsets(b)),
             None => offsets,

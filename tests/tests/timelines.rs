@@ -94,6 +94,14 @@ fn a_cascading_standby_follows() {
         every_record_is_counted(standby);
     }
     let pids = [middle.worker_pid(), bottom.worker_pid()];
+    // Were the last record halfway into a new segment when the primary goes,
+    // the bottom would have that segment already, ask the middle for what
+    // comes after, and never for the one before on the new timeline: its
+    // startup process panics, with and without walker. So the WAL ends where a
+    // segment has just begun.
+    primary.safe_psql("postgres", "SELECT pg_switch_wal()");
+    primary.wait_for_catchup(&middle);
+    primary.wait_for_catchup(&bottom);
     primary.stop(Mode::Immediate);
     middle.promote();
     work(&middle);

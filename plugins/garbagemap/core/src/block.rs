@@ -120,6 +120,13 @@ impl Offsets {
         self.0[i / 64] |= 1 << (i % 64);
     }
 
+    /// The same.
+    #[inline]
+    pub(crate) fn remove(&mut self, offset: OffsetNumber) {
+        let i = offset as usize - 1;
+        self.0[i / 64] &= !(1 << (i % 64));
+    }
+
     #[inline]
     pub(crate) fn iter(self) -> impl Iterator<Item = OffsetNumber> {
         self.0.into_iter().enumerate().flat_map(|(at, mut word)| {

@@ -238,7 +238,7 @@ impl Groups {
     ) -> Option<Group> {
         let index = &mut self.index;
         let had = self.small.take(xid, |change| {
-            index.unnote(change.positions(), mem);
+            index.unnote(change.positions());
             see(change, mem);
         });
         if had {
@@ -246,14 +246,14 @@ impl Groups {
         }
         let at = self.find(xid).ok()?;
         let group = self.list.remove(at)?;
-        self.index.unnote(group.positions(), mem);
+        self.index.unnote(group.positions());
         Some(group)
     }
 
     /// Nobody has anything undecided at this position any more.
     #[inline]
     pub(super) fn forget(&mut self, pos: u16, mem: &mut Mem) {
-        if !self.index.clear(pos, mem) {
+        if !self.index.clear(pos) {
             return;
         }
         for group in &mut self.list {
@@ -307,7 +307,7 @@ impl Groups {
     /// something was.
     pub(super) fn remove_offsets(&mut self, b: u8, gone: Offsets, mem: &mut Mem) -> Offsets {
         let mut removed = Offsets::default();
-        if !self.index.clear_in(b, gone, mem) {
+        if !self.index.clear_in(b, gone) {
             return removed;
         }
         let both = Both {

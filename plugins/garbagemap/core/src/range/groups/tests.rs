@@ -37,3 +37,31 @@ fn the_index_knows_groups_that_were_put_there() {
     }
     assert!(groups.len() == 0 && (0..4).all(|b| !groups.index.may_have_in(b)));
 }
+
+/// Who is at a position with another goes, and the other is still found there.
+#[test]
+fn two_at_a_position() {
+    let (mut groups, mut mem) = (Groups::default(), Mem::default());
+    mem.grew(groups.own_bytes());
+    let pos = position(3, 7);
+    for xid in [100, 101] {
+        let change = Change::new(xid, None, Some(pos), false);
+        assert!(groups.add(change, &mut mem).unwrap());
+    }
+    let mut own = Mem::default();
+    let copy = groups.try_clone(&mut own).unwrap();
+    assert_eq!(
+        (mem.used(), own.used()),
+        (groups.heap_bytes(), copy.heap_bytes())
+    );
+    for mut groups in [groups, copy] {
+        let mut mem = Mem::of(groups.heap_bytes());
+        assert!(groups.take(100, |_, _| (), &mut mem).is_none());
+        assert!(groups.deletes(pos) && !groups.deletes(pos + 1));
+        groups.forget_deletion(pos, &mut mem);
+        assert!(!groups.deletes(pos));
+        groups.forget(pos, &mut mem);
+        assert_eq!(groups.offsets(3), Offsets::default());
+        assert_eq!(mem.used(), groups.heap_bytes());
+    }
+}

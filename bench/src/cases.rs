@@ -115,6 +115,8 @@ pub fn all() -> Vec<Case> {
     let images = leak(images(1_000));
     let (rows, subxacts) = subtransactions(5_000);
     let (rows, subxacts) = (leak(rows), leak(subxacts));
+    let (tables, in_turns) = in_turns(50);
+    let (tables, in_turns) = (leak(tables), leak(in_turns));
     vec![
         decoding("decode_pgbench", pgbench),
         decoding("decode_images", images),
@@ -122,9 +124,27 @@ pub fn all() -> Vec<Case> {
         applying("ledger_delete", filled, deleted),
         applying("ledger_images", leak(Stream::default()), images),
         applying("ledger_subxacts", rows, subxacts),
+        applying("ledger_tables", tables, in_turns),
         state_file(filled, deleted),
         map_read(100_000),
     ]
+}
+
+/// Tables of a page, and transactions that come to them in turns, so seldom that
+/// each finds the garbage of before in older buckets.
+fn in_turns(n: u32) -> (Stream, Stream) {
+    let (mut tables, mut stream) = (Stream::default(), Stream::default());
+    for table in 0..n {
+        tables.create(table);
+        (1..=ROWS).for_each(|off| tables.insert(900, table, 0, off));
+    }
+    tables.commit(900, &[]);
+    let visits = (1..=ROWS).flat_map(|off| (0..n).map(move |table| (table, off)));
+    for (xid, (table, off)) in (1_000..).step_by(10).zip(visits) {
+        stream.delete(xid, table, 0, off);
+        stream.commit(xid, &[]);
+    }
+    (tables, stream)
 }
 
 /// Rows, and a transaction that updates each of them in a subtransaction of its

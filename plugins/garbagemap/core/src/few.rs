@@ -28,6 +28,16 @@ impl<T: Copy + Default, const N: usize> Default for Few<T, N> {
 }
 
 impl<T: Copy + Default, const N: usize> Few<T, N> {
+    /// The first `n` of these, which need no heap, nor does one more.
+    #[inline]
+    pub(crate) fn of<const M: usize>(items: [T; M], n: usize) -> Self {
+        const { assert!(M < N && N <= u8::MAX as usize) };
+        let mut few = Few::default();
+        few.here[..M].copy_from_slice(&items);
+        few.len = n.min(M) as u8;
+        few
+    }
+
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0

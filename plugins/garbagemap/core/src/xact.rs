@@ -1,5 +1,7 @@
 //! Transactions: who is undecided, who has ended, whom to ask.
 
+mod beside;
+mod in_order;
 mod running;
 
 use walker_wal::TransactionId;

@@ -3,13 +3,14 @@
 //! Transactions that run at the same time have numbers close to each other. So
 //! a table indexed by the last bits of the number holds nearly all of them,
 //! and every change of a tuple, every end and every look at a tuple's status
-//! is an index and a comparison. Who finds its place taken is in a map beside
-//! the table. Invariant: a transaction is in one of the two.
+//! is an index and a comparison. Who finds its place taken is beside the table
+//! ([`Beside`]). Invariant: a transaction is in one of the two.
 
 use walker_wal::TransactionId;
 
+use super::beside::Beside;
 use crate::few::Few;
-use crate::mem::{Map, Mem, NoMemory, try_insert};
+use crate::mem::{Mem, NoMemory};
 
 /// Where a transaction had undecided events. They may be gone, with the range,
 /// the relation, or for another relation in its slot. That does no harm: a
@@ -20,10 +21,11 @@ pub(crate) struct Touch {
     pub rangeno: u32,
 }
 
-type Touches = Few<Touch, 4>;
+pub(super) type Touches = Few<Touch, 4>;
 
-/// Bytes of an entry in the table, about: key, value, and free buckets.
-const TX_BYTES: usize = (size_of::<TransactionId>() + size_of::<Touches>()) * 3 / 2;
+/// Bytes of an entry in the table, or in the map beside it, about: key, value, and
+/// free buckets.
+pub(super) const TX_BYTES: usize = (size_of::<TransactionId>() + size_of::<Touches>()) * 3 / 2;
 
 /// Places of the table.
 const NEAR: usize = 256;
@@ -44,8 +46,9 @@ pub(crate) struct Transactions {
     xids: Vec<TransactionId>,
     /// Empty before the first transaction, and if there is no memory for it.
     near: Vec<Place>,
-    far: Map<TransactionId, Touches>,
-    len: usize,
+    /// Places that are taken.
+    taken: usize,
+    beside: Beside,
     /// Large ones in the table.
     large: usize,
 }
@@ -68,30 +71,30 @@ impl Transactions {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.taken + self.beside.len()
     }
 
     #[inline]
     pub(crate) fn contains(&self, xid: TransactionId) -> bool {
-        self.is_near(xid) || !self.far.is_empty() && self.far.contains_key(&xid)
+        self.is_near(xid) || !self.beside.is_empty() && self.beside.contains(xid)
     }
 
     /// Whether it pays not to let its changes wait for its end in the list: it
-    /// was said so, or it is not in the table.
+    /// was declared so, or it is beside the table and has touched more than a little.
     #[inline]
     pub(crate) fn is_large(&self, xid: TransactionId) -> bool {
         let place = self.near.get(xid as usize % NEAR);
-        self.is_near(xid) && place.is_some_and(|place| place.large)
-            || !self.far.is_empty() && self.far.contains_key(&xid)
+        self.is_near(xid) && place.is_some_and(|place| place.large) || self.beside.is_large(xid)
     }
 
     /// Whether there may be one of those.
     #[inline]
     pub(crate) fn has_large(&self) -> bool {
-        self.large != 0 || !self.far.is_empty()
+        self.large != 0 || self.beside.may_have_large()
     }
 
-    /// It has so many changes that no more of them should wait in the list.
+    /// It has so many changes that no more of them should wait in the list. Has
+    /// no effect beside the table.
     pub(crate) fn set_large(&mut self, xid: TransactionId) {
         if let Some(place) = self.near_mut(xid) {
             let more = !std::mem::replace(&mut place.large, true);
@@ -101,7 +104,7 @@ impl Transactions {
 
     pub(crate) fn xids(&self) -> impl Iterator<Item = TransactionId> {
         let near = self.xids.iter().copied().filter(|&xid| xid != 0);
-        near.chain(self.far.keys().copied())
+        near.chain(self.beside.xids())
     }
 
     /// A transaction has a new group of events in a range.
@@ -114,22 +117,17 @@ impl Transactions {
     ) -> Result<(), NoMemory> {
         match self.near_mut(xid) {
             Some(place) => place.touches.push(touch, mem),
-            None => self.touch_far(xid, touch, mem),
+            None => self.touch_anew(xid, touch, mem),
         }
     }
 
     /// It has touched nothing yet, or is not in the table.
-    fn touch_far(
+    fn touch_anew(
         &mut self,
         xid: TransactionId,
         touch: Touch,
         mem: &mut Mem,
     ) -> Result<(), NoMemory> {
-        if !self.far.is_empty()
-            && let Some(touches) = self.far.get_mut(&xid)
-        {
-            return touches.push(touch, mem);
-        }
         if self.near.is_empty()
             && self.near.try_reserve_exact(NEAR).is_ok()
             && self.xids.try_reserve_exact(NEAR).is_ok()
@@ -137,24 +135,18 @@ impl Transactions {
             self.near.resize_with(NEAR, Place::default);
             self.xids.resize(NEAR, 0);
         }
-        let mut touches = Touches::default();
-        touches.push(touch, mem)?;
         let own = xid as usize % NEAR;
         match (self.near.get_mut(own), self.xids.get_mut(own)) {
-            (Some(place), Some(own)) if *own == 0 && xid != 0 => {
+            (Some(place), Some(own)) if *own == 0 && xid != 0 && !self.beside.contains(xid) => {
+                *place = Place::default();
+                place.touches.push(touch, mem)?;
                 *own = xid;
-                *place = Place {
-                    large: false,
-                    touches,
-                };
+                self.taken += 1;
+                mem.grew(TX_BYTES);
+                Ok(())
             }
-            _ => {
-                try_insert(&mut self.far, xid, touches)?;
-            }
+            _ => self.beside.touch(xid, touch, mem),
         }
-        self.len += 1;
-        mem.grew(TX_BYTES);
-        Ok(())
     }
 
     /// The transaction has ended.
@@ -168,10 +160,10 @@ impl Transactions {
                 self.large -= usize::from(place.large);
                 place.touches
             }
-            None if self.far.is_empty() => return None,
-            None => self.far.remove(&xid)?,
+            None if self.beside.is_empty() => return None,
+            None => return self.beside.take(xid, mem),
         };
-        self.len -= 1;
+        self.taken -= 1;
         mem.shrank(TX_BYTES + touches.heap_bytes());
         Some(touches)
     }
@@ -183,24 +175,20 @@ impl Transactions {
         mut keep: impl FnMut(TransactionId, Touch) -> bool,
         mem: &mut Mem,
     ) {
-        let len = &mut self.len;
-        let mut stays = |xid: TransactionId, touches: &mut Touches| {
-            touches.retain(|touch| keep(xid, *touch), mem);
-            let stays = !touches.is_empty();
-            if !stays {
-                *len -= 1;
-                mem.shrank(TX_BYTES + touches.heap_bytes());
-            }
-            stays
-        };
         for (xid, place) in self.xids.iter_mut().zip(&mut self.near) {
-            if *xid != 0 && !stays(*xid, &mut place.touches) {
+            if *xid == 0 {
+                continue;
+            }
+            place.touches.retain(|touch| keep(*xid, *touch), mem);
+            if place.touches.is_empty() {
+                mem.shrank(TX_BYTES + place.touches.heap_bytes());
+                self.taken -= 1;
                 self.large -= usize::from(place.large);
                 *xid = 0;
                 *place = Place::default();
             }
         }
-        self.far.retain(|&xid, touches| stays(xid, touches));
+        self.beside.retain(keep, mem);
     }
 }
 

@@ -8,19 +8,29 @@ use crate::order::Batch;
 use crate::sim::sink::TestSink;
 use crate::told::{hint_image, tuple};
 
+/// Where those who are large have been: each a range.
+const BEFORE: [u32; 4] = [9, 21, 22, 23];
+
 /// A table as [`Batch::new`] makes it, for a ledger to which a transaction is
-/// large if one of its changes was noted before it ended: these have one.
+/// large if one of its changes was noted before it ended, or, where another has its
+/// place, if it has come to more than two ranges: these have both.
 fn with_large(xids: &[u32]) -> Batch {
     let config = Config {
         large: 1,
+        range_blocks: 1,
         ..Config::default()
     };
     let mut batch = Batch::on(Ledger::new(config, TestSink::default()));
-    batch.apply(hint_image(1, 9, vec![tuple(2, 0, 0x0900)]));
-    for (&xid, off) in xids.iter().zip(2..) {
-        batch.insert_into(9, xid, off);
+    for blkno in BEFORE {
+        batch.apply(hint_image(1, blkno, vec![tuple(2, 0, 0x0900)]));
     }
-    batch.ledger.publish(None);
+    for (&xid, off) in xids.iter().zip(2..) {
+        for blkno in BEFORE {
+            batch.insert_into(blkno, xid, off);
+        }
+        // The next one is not in its way, then.
+        batch.ledger.publish(None);
+    }
     batch
 }
 
@@ -42,8 +52,10 @@ fn what_is_gathered_counts_when_the_transaction_ends() {
         assert_eq!((block.deleted, block.normal), (vec![], Some(5)));
         let counters = batch.ledger.sink().get(rel(1)).unwrap().counters;
         let (by_delete, by_update) = (counters.dead_by_delete, counters.dead_by_update);
-        // One more is of where it became large.
-        let expected = if committed { (1, 2, 0) } else { (0, 0, 5) };
+        // More are of where it became large.
+        let before = BEFORE.len() as u64;
+        let undone = (0, 0, 4 + before);
+        let expected = if committed { (1, 2, 0) } else { undone };
         assert_eq!((by_delete, by_update, counters.dead_by_abort), expected);
         assert_eq!(counters.hot_updates, 2);
     }
@@ -73,6 +85,19 @@ fn it_comes_to_many_blocks() {
         batch.end(700, committed, None);
         assert_eq!(batch.dead(), dead);
     }
+}
+
+/// So does one whose place another has.
+#[test]
+fn one_beside_the_table_comes_to_many_blocks() {
+    let mut batch = with_large(&[700, 956]);
+    batch.update(956, 1, 2);
+    assert_eq!(batch.ledger.block(rel(1), 0).unwrap().deleted, []);
+    (10..20).for_each(|blkno| batch.insert_into(blkno, 956, 1));
+    let block = batch.ledger.block(rel(1), 0).unwrap();
+    assert_eq!(block.deleted, [(1, 956)]);
+    batch.end(956, true, None);
+    assert_eq!(batch.dead(), [1]);
 }
 
 /// What a small subtransaction inserted its large parent deletes.

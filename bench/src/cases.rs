@@ -1,16 +1,13 @@
 //! The pure parts' work as fixed cases: the same for Criterion, which times
 //! them, and for callgrind, which counts their instructions.
 
-use crate::stream::{MAJOR, Numbers, Stream};
+use crate::stream::{MAJOR, Numbers, ROWS, Stream};
 use garbagemap_core::map::{MapReader, MapWriter};
 use garbagemap_core::{Config, Ledger, Oracle, Page, RangeCounts, Sink, XidStatus};
 use std::hint::black_box;
 use std::sync::atomic::AtomicU64;
 use walker_wal::raw::{Decoder, FlatRecord};
 use walker_wal::{BlockNumber, HeapPage, Record, RelFileLocator, decode};
-
-/// Rows of a page that were there from the beginning.
-const ROWS: u16 = 60;
 
 /// A sink that shows nothing to nobody.
 pub struct Nowhere;
@@ -108,15 +105,12 @@ impl Case {
 /// All cases.
 pub fn all() -> Vec<Case> {
     let leak = |stream: Stream| -> &'static Stream { Box::leak(Box::new(stream)) };
-    let (before, pgbench) = pgbench(20_000);
-    let (before, pgbench) = (leak(before), leak(pgbench));
-    let (filled, deleted) = mass_delete(500);
-    let (filled, deleted) = (leak(filled), leak(deleted));
+    let both = |(before, stream)| (leak(before), leak(stream));
+    let (before, pgbench) = both(pgbench(20_000));
+    let (filled, deleted) = both(mass_delete(500));
     let images = leak(images(1_000));
-    let (rows, subxacts) = subtransactions(5_000);
-    let (rows, subxacts) = (leak(rows), leak(subxacts));
-    let (tables, in_turns) = in_turns(50);
-    let (tables, in_turns) = (leak(tables), leak(in_turns));
+    let (rows, subxacts) = both(subtransactions(5_000));
+    let (tables, in_turns) = both(in_turns(50));
     vec![
         decoding("decode_pgbench", pgbench),
         decoding("decode_images", images),
@@ -133,12 +127,7 @@ pub fn all() -> Vec<Case> {
 /// Tables of a page, and transactions that come to them in turns, so seldom that
 /// each finds the garbage of before in older buckets.
 fn in_turns(n: u32) -> (Stream, Stream) {
-    let (mut tables, mut stream) = (Stream::default(), Stream::default());
-    for table in 0..n {
-        tables.create(table);
-        (1..=ROWS).for_each(|off| tables.insert(900, table, 0, off));
-    }
-    tables.commit(900, &[]);
+    let (tables, mut stream) = (Stream::filled(0..n, 1), Stream::default());
     let visits = (1..=ROWS).flat_map(|off| (0..n).map(move |table| (table, off)));
     for (xid, (table, off)) in (1_000..).step_by(10).zip(visits) {
         stream.delete(xid, table, 0, off);
@@ -293,12 +282,7 @@ fn pgbench(transactions: u32) -> (Stream, Stream) {
 
 /// A table that is filled by one transaction, and every third row deleted.
 fn mass_delete(blocks: u32) -> (Stream, Stream) {
-    let (mut filled, mut deleted) = (Stream::default(), Stream::default());
-    filled.create(1);
-    for blkno in 0..blocks {
-        (1..=ROWS).for_each(|off| filled.insert(900, 1, blkno, off));
-    }
-    filled.commit(900, &[]);
+    let (filled, mut deleted) = (Stream::filled(1..2, blocks), Stream::default());
     for blkno in 0..blocks {
         for off in (1..=ROWS).step_by(3) {
             deleted.delete(901, 1, blkno, off);

@@ -5,13 +5,12 @@ use crate::cpu;
 use crate::data::{self, Backlog, COUNTERS};
 use crate::report::{Report, Row};
 use crate::stats::{ratio, summary};
-use crate::stream::{Numbers, Stream};
+use crate::stream::{Numbers, ROWS, Stream};
 use crate::walk::walk;
 use crate::workloads;
 use garbagemap_core::Ledger;
 
 const LEDGER: &str = "CPU of the ledger per record, by number of";
-const ROWS: u16 = 60;
 
 /// More plugins, on a server: each is called for every record.
 pub fn plugins(rounds: usize, size: u64, to: &mut Report) {
@@ -116,15 +115,7 @@ fn line(to: &mut Report, rounds: usize, of: &str, at: &[u32], make: fn(u32) -> P
 /// A ledger that knows tables of so many blocks to be filled.
 fn filled(tables: u32, blocks: u32) -> Ledger<Nowhere> {
     let mut ledger = ledger();
-    let mut stream = Stream::default();
-    for rel in 0..tables {
-        stream.create(rel);
-        for blkno in 0..blocks {
-            (1..=ROWS).for_each(|off| stream.insert(900, rel, blkno, off));
-        }
-    }
-    stream.commit(900, &[]);
-    apply(&mut ledger, &stream);
+    apply(&mut ledger, &Stream::filled(0..tables, blocks));
     ledger
 }
 

@@ -7,6 +7,8 @@ use walker_wal::{BLCKSZ, Lsn, Major, RmgrId};
 /// The version whose records are made.
 pub const MAJOR: Major = Major::V17;
 const DATABASE: (u32, u32) = (1663, 5);
+/// Rows of a page that were there from the beginning.
+pub const ROWS: u16 = 60;
 
 /// Records one after the other, without the pages around them.
 pub struct Stream {
@@ -107,6 +109,19 @@ impl Stream {
             record = record.block(block);
         }
         self.push(&record);
+    }
+
+    /// Tables of so many pages, all filled by transaction 900.
+    pub fn filled(rels: std::ops::Range<u32>, blocks: u32) -> Self {
+        let mut stream = Self::default();
+        for rel in rels {
+            stream.create(rel);
+            for blkno in 0..blocks {
+                (1..=ROWS).for_each(|off| stream.insert(900, rel, blkno, off));
+            }
+        }
+        stream.commit(900, &[]);
+        stream
     }
 
     /// `XLOG_SMGR_CREATE`: from here on all blocks of the relation are known.

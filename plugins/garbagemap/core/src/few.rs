@@ -3,7 +3,7 @@
 //! The order is nobody's concern. Invariant: what is on the heap comes only
 //! when all places here are taken.
 
-use crate::mem::{MALLOC_OVERHEAD, Mem, NoMemory};
+use crate::mem::{Mem, NoMemory, list_bytes};
 
 /// The heap has room for so many at first, and an empty list keeps no more.
 const FIRST: usize = 6;
@@ -50,10 +50,7 @@ impl<T: Copy + Default, const N: usize> Few<T, N> {
 
     #[inline]
     pub(crate) fn heap_bytes(&self) -> usize {
-        match self.more.capacity() {
-            0 => 0,
-            n => n * size_of::<T>() + MALLOC_OVERHEAD,
-        }
+        list_bytes::<T>(self.more.capacity())
     }
 
     #[inline]

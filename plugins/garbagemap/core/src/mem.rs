@@ -30,6 +30,15 @@ pub(crate) type Map<K, V> = HashMap<K, V, FxBuildHasher>;
 /// What a heap allocation costs beyond its size, about.
 pub(crate) const MALLOC_OVERHEAD: usize = 16;
 
+/// Bytes of a list with room for so many.
+#[inline]
+pub(crate) fn list_bytes<T>(room: usize) -> usize {
+    match room {
+        0 => 0,
+        n => n * size_of::<T>() + MALLOC_OVERHEAD,
+    }
+}
+
 /// Bytes in use.
 #[derive(Default, Debug)]
 pub(crate) struct Mem {

@@ -8,7 +8,7 @@
 //! marked [`UNCOUNTED`].
 
 use crate::block::MAX_OFFSET;
-use crate::mem::{MALLOC_OVERHEAD, Mem, NoMemory};
+use crate::mem::{Mem, NoMemory, list_bytes};
 
 const UNCOUNTED: u16 = u16::MAX;
 
@@ -47,10 +47,7 @@ impl Normal {
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        match self.per_block.len() {
-            0 => 0,
-            n => n * 2 + MALLOC_OVERHEAD,
-        }
+        list_bytes::<u16>(self.per_block.len())
     }
 
     #[inline]

@@ -15,7 +15,7 @@ use super::group::{DELETED, Group, INSERTED};
 use super::index::Index;
 use super::small::Small;
 use crate::block::{Offsets, block_of, item_of, position};
-use crate::mem::{MALLOC_OVERHEAD, Mem, NoMemory};
+use crate::mem::{MALLOC_OVERHEAD, Mem, NoMemory, list_bytes};
 use crate::sets::Both;
 
 /// More groups have an index, and keep it: to make it again whenever there are
@@ -87,10 +87,7 @@ impl Groups {
 
     /// The same without what the sets have.
     pub(super) fn own_bytes(&self) -> usize {
-        let list = match self.list.capacity() {
-            0 => 0,
-            n => n * size_of::<Group>() + MALLOC_OVERHEAD,
-        };
+        let list = list_bytes::<Group>(self.list.capacity());
         size_of::<Self>() + MALLOC_OVERHEAD + list + self.small.heap_bytes()
     }
 

@@ -7,7 +7,7 @@
 //! nothing.
 
 use crate::block::{Offsets, block_of, item_of};
-use crate::mem::{MALLOC_OVERHEAD, Mem, NoMemory};
+use crate::mem::{Mem, NoMemory, list_bytes};
 
 /// Offsets of a block that somebody has, or had; and those of them that may have
 /// come more than once.
@@ -43,10 +43,7 @@ impl Index {
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        match self.blocks.capacity() {
-            0 => 0,
-            n => n * size_of::<OfBlock>() + MALLOC_OVERHEAD,
-        }
+        list_bytes::<OfBlock>(self.blocks.capacity())
     }
 
     /// Whether there may be something at this position.

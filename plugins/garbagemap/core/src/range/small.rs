@@ -12,7 +12,7 @@ use std::ops::Range;
 use walker_wal::TransactionId;
 
 use super::change::Change;
-use crate::mem::{MALLOC_OVERHEAD, Mem, NoMemory};
+use crate::mem::{Mem, NoMemory, list_bytes};
 
 /// See the module's documentation.
 #[derive(Default)]
@@ -29,10 +29,7 @@ impl Small {
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        match self.0.capacity() {
-            0 => 0,
-            n => n * size_of::<Change>() + MALLOC_OVERHEAD,
-        }
+        list_bytes::<Change>(self.0.capacity())
     }
 
     /// Where the transaction's changes are, or would be.

@@ -6,7 +6,7 @@
 use walker_wal::TransactionId;
 
 use super::in_order::{Added, InOrder, MOST};
-use super::running::{TX_BYTES, Touch, Touches};
+use super::running::{TX_BYTES, Touch, Touches, retain_touches};
 use crate::mem::{Map, Mem, NoMemory};
 
 /// See the module's documentation.
@@ -115,12 +115,8 @@ impl Beside {
         mem: &mut Mem,
     ) {
         self.map.retain(|&xid, touches| {
-            touches.retain(|touch| keep(xid, *touch), mem);
-            let stays = !touches.is_empty();
-            if !stays {
-                self.len -= 1;
-                mem.shrank(TX_BYTES + touches.heap_bytes());
-            }
+            let stays = retain_touches(touches, |touch| keep(xid, touch), mem);
+            self.len -= usize::from(!stays);
             stays
         });
         self.len -= self.in_order.retain(keep, mem);

@@ -11,7 +11,7 @@
 use walker_wal::TransactionId;
 
 use super::running::{Touch, Touches};
-use crate::mem::{MALLOC_OVERHEAD, Mem, NoMemory};
+use crate::mem::{Mem, NoMemory, list_bytes};
 
 /// Touches of a transaction: those of an update to another page.
 pub(super) const MOST: usize = 2;
@@ -58,10 +58,7 @@ pub(super) struct InOrder {
 
 impl InOrder {
     fn heap_bytes(&self) -> usize {
-        match self.places.capacity() {
-            0 => 0,
-            n => n * size_of::<Place>() + MALLOC_OVERHEAD,
-        }
+        list_bytes::<Place>(self.places.capacity())
     }
 
     /// The transaction's place.

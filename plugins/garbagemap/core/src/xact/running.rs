@@ -27,6 +27,21 @@ pub(super) type Touches = Few<Touch, 4>;
 /// free buckets.
 pub(super) const TX_BYTES: usize = (size_of::<TransactionId>() + size_of::<Touches>()) * 3 / 2;
 
+/// Forget those of a transaction's touches of which `keep` says false. Whether it
+/// has any left; else it is not accounted for any more.
+pub(super) fn retain_touches(
+    touches: &mut Touches,
+    mut keep: impl FnMut(Touch) -> bool,
+    mem: &mut Mem,
+) -> bool {
+    touches.retain(|touch| keep(*touch), mem);
+    let stays = !touches.is_empty();
+    if !stays {
+        mem.shrank(TX_BYTES + touches.heap_bytes());
+    }
+    stays
+}
+
 /// Places of the table.
 const NEAR: usize = 256;
 
@@ -176,12 +191,8 @@ impl Transactions {
         mem: &mut Mem,
     ) {
         for (xid, place) in self.xids.iter_mut().zip(&mut self.near) {
-            if *xid == 0 {
-                continue;
-            }
-            place.touches.retain(|touch| keep(*xid, *touch), mem);
-            if place.touches.is_empty() {
-                mem.shrank(TX_BYTES + place.touches.heap_bytes());
+            let keep = |touch| keep(*xid, touch);
+            if *xid != 0 && !retain_touches(&mut place.touches, keep, mem) {
                 self.taken -= 1;
                 self.large -= usize::from(place.large);
                 *xid = 0;

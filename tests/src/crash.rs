@@ -111,6 +111,11 @@ impl Cluster {
         self.stop_waiting("Activity", pid)
     }
 
+    /// The same of a session that is in one of our functions.
+    pub fn stop_waiting_backend(&self, pid: u32) {
+        self.stop_waiting("Extension", || pid);
+    }
+
     fn stop_waiting(&self, wait_event_type: &str, pid: impl Fn() -> u32) -> u32 {
         poll_until("a process to wait where it may be stopped", || {
             let pid = pid();

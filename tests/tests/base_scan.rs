@@ -3,6 +3,7 @@
 use walker_tests::crash::{between_workers, end_worker};
 use walker_tests::oracle::assert_map_exact;
 use walker_tests::pgbench::{Pgbench, mixed};
+use walker_tests::poll::poll_until;
 use walker_tests::process::signal;
 use walker_tests::{Cluster, Mode, Session};
 
@@ -81,6 +82,54 @@ fn the_next_scan_of_a_session_is_another() {
     session.safe("RESET garbagemap.base_scan_rate");
     session.safe("RESET statement_timeout");
     session.safe("SELECT garbage_base_scan('t')");
+    let exact = "SELECT bool_and(exact) FROM garbage_map('t')";
+    assert_eq!(cluster.safe_psql("postgres", exact), "t");
+}
+
+/// What it noted goes with the relation where memory is short. Who comes after
+/// that begins anew, and the one before does not tell, nor end, anything for him.
+#[test]
+fn a_scan_that_was_forgotten_says_so() {
+    let (cluster, mut scan) = slow_scans("forgotten", 1_000_000);
+    let memory = |size: &str| {
+        cluster.append_conf(&format!("garbagemap.max_memory = '{size}'"));
+        cluster.reload();
+        let limit = "SELECT pg_size_pretty(memory_limit) FROM garbage_status";
+        cluster.poll_query_until("postgres", limit, size);
+    };
+    memory("1024 kB");
+    scan.send("SELECT garbage_base_scan('t')");
+    let pid = "SELECT pid FROM garbage_base_scan_progress
+               WHERE relid = 't'::regclass AND blocks_done > 0";
+    let pid = poll_until("a scan", || cluster.safe_psql("postgres", pid).parse().ok());
+    // In the middle of it, a megabyte of what is younger.
+    cluster.stop_waiting_backend(pid);
+    cluster.safe_psql(
+        "postgres",
+        "DO $$ BEGIN
+             FOR i IN 1..2000 LOOP EXECUTE format('CREATE TABLE many_%s AS SELECT 1', i); END LOOP;
+         END $$",
+    );
+    cluster.walker_wait();
+    let degraded = "SELECT degraded_relations > 0 FROM garbage_status";
+    assert_eq!(cluster.safe_psql("postgres", degraded), "t");
+
+    memory("256 MB");
+    let mut another = Session::open(&cluster, "postgres");
+    another.safe("SET garbagemap.base_scan_rate = '1MB'");
+    another.send("SELECT garbage_base_scan('t')");
+    let others = format!(
+        "SELECT count(*) FROM garbage_base_scan_progress WHERE pid <> {pid} AND blocks_done > 0"
+    );
+    cluster.poll_query_until("postgres", &others, "1");
+    signal("CONT", &[pid]);
+    let error = scan.wait().expect_err("half of what it told is forgotten");
+    assert_eq!(error.sqlstate, "55000", "{error}");
+    let hint = "increase garbagemap.max_memory";
+    assert!(error.to_string().contains(hint), "{error}");
+    assert_eq!(cluster.safe_psql("postgres", &others), "1");
+    scan.safe("RESET garbagemap.base_scan_rate");
+    scan.safe("SELECT garbage_base_scan('t')");
     let exact = "SELECT bool_and(exact) FROM garbage_map('t')";
     assert_eq!(cluster.safe_psql("postgres", exact), "t");
 }

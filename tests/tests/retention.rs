@@ -107,6 +107,51 @@ fn lost_wal_is_a_gap_that_heals() {
     assert_map_exact_and_known(&cluster, "postgres");
 }
 
+/// With `wal_level = minimal` a table that was made is full before its WAL says
+/// anything, and the record of the change may be in WAL that is lost.
+#[test]
+fn a_gap_hides_a_change_of_wal_level() {
+    if plain() {
+        return;
+    }
+    let cluster = cluster("level", "max_wal_senders = 0\nwal_skip_threshold = 0");
+    // Sets the level while no worker runs, and loses the WAL that tells of it.
+    let unseen = |level: &str| {
+        cluster.stop(Mode::Fast);
+        cluster.append_conf(&format!(
+            "wal_level = {level}\nshared_preload_libraries = ''"
+        ));
+        cluster.start();
+        for _ in 0..2 {
+            fill(&cluster, 8);
+            cluster.safe_psql("postgres", "CHECKPOINT");
+        }
+        cluster.stop(Mode::Fast);
+        cluster.append_conf("shared_preload_libraries = 'walker'");
+        cluster.start();
+        cluster.walker_wait();
+        assert_eq!(status(&cluster, "gaps"), "1", "{level}");
+    };
+    let make = |table: &str| {
+        let sql = format!(
+            "BEGIN;
+             CREATE TABLE {table} AS SELECT g AS a FROM generate_series(1, 10000) AS g;
+             DELETE FROM {table} WHERE a % 3 = 0;
+             COMMIT"
+        );
+        cluster.safe_psql("postgres", &sql);
+        cluster.walker_wait();
+        assert_map_exact(&cluster, "postgres");
+    };
+
+    unseen("minimal");
+    make("unlogged_yet");
+    assert_eq!(exact(&cluster, "unlogged_yet"), "f");
+    unseen("replica");
+    make("logged");
+    assert_eq!(exact(&cluster, "logged"), "t");
+}
+
 #[test]
 fn a_slot_keeps_what_was_not_read() {
     if plain() {

@@ -152,7 +152,7 @@ for major in "$@"; do
   suite=$WALKER_CACHE/src/$major/tree
   if [ -n "${WALKER_SUITE:-}" ] && [ -d "$suite" ]; then
     export WALKER_REGRESSION=$suite
-    [ ${#which[@]} = 0 ] || which+=(regression)
+    [ ${#which[@]} = 0 ] || which+=(regression server_tap)
   else
     unset WALKER_REGRESSION
   fi

@@ -29,6 +29,7 @@ pub mod server;
 pub mod session;
 pub mod skip;
 pub mod standby;
+pub mod tap;
 pub mod wal;
 pub mod waldump;
 pub mod walker;

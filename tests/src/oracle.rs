@@ -76,7 +76,8 @@ pub fn assert_map_exact_and_known(cluster: &Cluster, database: &str) -> Vec<RelC
 
 /// The databases of a cluster one can connect to.
 pub fn databases(cluster: &Cluster) -> Vec<String> {
-    let sql = "SELECT datname FROM pg_database WHERE datallowconn ORDER BY 1";
+    let sql = "SELECT datname FROM pg_database
+               WHERE datallowconn AND datconnlimit <> -2 ORDER BY 1";
     cluster
         .safe_psql("postgres", sql)
         .lines()

@@ -4,13 +4,15 @@
 //! the same LSN can hold other WAL. A record with its checksum, on the timeline
 //! the server's history gives for it, does.
 
-use super::{Limit, NoRecord, Reader, current_limit, segment_size};
+use super::{Limit, NoRecord, Reader, WAL_DIRECTORY, current_limit, file_name, segment_size};
 use crate::plugin::{is_shortage, sqlstate_of};
 use crate::worker;
 use core::cell::Cell;
 use pgrx::prelude::*;
+use std::{fs, io};
 use walker_plugin::RecordId;
 use walker_plugin::wal::Lsn;
+use walker_plugin::wal::timeline::timeline_at;
 
 unsafe extern "C-unwind" {
     /// `access/transam/timeline.c`; not among pgrx's bindings.
@@ -144,6 +146,44 @@ fn look(id: &RecordId, limit: Limit) -> Proof {
         return Proof::Stands;
     }
     Proof::Foreign
+}
+
+/// The newest timeline that has branched off from the history of this one, not in
+/// front of the limit, and whose file of the segment is there: up to the limit that
+/// is WAL of this timeline. An error if that cannot be told now.
+pub(super) fn descendant_with(tli: u32, segno: u64, limit: Lsn) -> io::Result<Option<u32>> {
+    let mut newer = Vec::new();
+    for file in fs::read_dir(WAL_DIRECTORY)? {
+        let name = file?.file_name();
+        let name = name.to_string_lossy();
+        let other = name.get(..8).map(|digits| u32::from_str_radix(digits, 16));
+        if let Some(Ok(other)) = other
+            && other > tli
+            && name == file_name(other, segno)
+        {
+            newer.push(other);
+        }
+    }
+    newer.sort_unstable_by(|a, b| b.cmp(a));
+    let Some(last) = limit
+        .0
+        .checked_sub(1)
+        .map(Lsn)
+        .filter(|_| !newer.is_empty())
+    else {
+        return Ok(None);
+    };
+    let own = timeline_of(last, tli);
+    for other in newer {
+        let history = match fs::read(format!("{WAL_DIRECTORY}/{other:08X}.history")) {
+            Err(errno) if errno.kind() == io::ErrorKind::NotFound => continue,
+            history => history?,
+        };
+        if timeline_at(&String::from_utf8_lossy(&history), other, last) == Some(own) {
+            return Ok(Some(other));
+        }
+    }
+    Ok(None)
 }
 
 /// The timeline a position belongs to, in the history of timeline `tli`.

@@ -22,6 +22,7 @@ use crate::compat::raw;
 use core::ffi::{CStr, c_char};
 use pgrx::prelude::*;
 use walker_plugin::wal::Lsn;
+use walker_plugin::wal::lsn::segment_file_name;
 
 /// Bytes of a WAL segment.
 #[inline]
@@ -29,6 +30,15 @@ pub fn segment_size() -> u64 {
     // SAFETY: set once at server start, before libraries are preloaded
     // (LocalProcessControlFile in postmaster.c).
     unsafe { pg_sys::wal_segment_size as u64 }
+}
+
+/// Where the segments are, below the data directory, which is a server process's
+/// working directory.
+pub const WAL_DIRECTORY: &str = "pg_wal";
+
+/// The name of a segment's file.
+fn file_name(tli: u32, segno: u64) -> String {
+    segment_file_name(tli, segno, segment_size() as u32)
 }
 
 /// Why no record came.

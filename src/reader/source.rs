@@ -5,10 +5,13 @@
 //! final and of one file.
 
 use super::window::{CHUNK, Window};
-use super::{Limit, NoRecord, segment_size};
+use super::{Limit, NoRecord, WAL_DIRECTORY, file_name, history, segment_size};
 use crate::compat;
+use core::ffi::c_int;
 use core::mem::MaybeUninit;
 use pgrx::prelude::*;
+use std::ffi::CString;
+use std::io;
 use walker_plugin::state::is_shortage;
 use walker_plugin::wal::{BLCKSZ, Lsn};
 
@@ -166,42 +169,38 @@ impl WalSource {
         }
         // SAFETY: the state is ours.
         unsafe { self.forget_segment(state) };
-        let per_id = 0x1_0000_0000 / segment_size();
-        let path = format!(
-            "pg_wal/{:08X}{:08X}{:08X}\0",
-            want.tli,
-            want.segno / per_id,
-            want.segno % per_id
-        );
-        // SAFETY: BasicOpenFile (storage/file/fd.c) takes a C string and
-        // returns a descriptor or -1 with errno.
-        let fd = unsafe { pg_sys::BasicOpenFile(path.as_ptr().cast(), libc_o_rdonly()) };
-        if fd < 0 {
-            let errno = std::io::Error::last_os_error();
-            // SAFETY: reads shared memory under its spinlock.
-            let removed = unsafe { pg_sys::XLogGetLastRemovedSegno() };
-            self.refusal = Some(if is_shortage(&errno) {
-                NoRecord::Short(format!("{}: {errno}", path.trim_end_matches('\0')))
-            } else if errno.kind() != std::io::ErrorKind::NotFound {
-                NoRecord::Invalid(format!(
-                    "could not open file \"{}\": {errno}",
-                    path.trim_end_matches('\0')
-                ))
-            } else if want.segno <= removed {
-                NoRecord::Removed(want.segno)
-            } else {
-                NoRecord::Missing(want.segno, want.tli)
-            });
-            return false;
-        }
+        let own = open_file(want);
+        let is_own = own.is_ok();
+        let fd = match own.or_else(|errno| self.open_descendant(want, errno)) {
+            Ok(fd) => fd,
+            Err(errno) => {
+                self.refusal = Some(cannot_open(want, &errno));
+                return false;
+            }
+        };
         // SAFETY: the fields WALRead looks at (WALOpenSegment).
         unsafe {
             (*state).seg.ws_file = fd;
             (*state).seg.ws_segno = want.segno;
             (*state).seg.ws_tli = want.tli;
         }
-        self.open = Some(want);
+        // What another timeline's file holds is right up to the present limit only.
+        self.open = is_own.then_some(want);
         true
+    }
+
+    /// A server that recovers from an archive finds the end of a timeline where the
+    /// next one begins, in that one's file and in no other, and does not say that it
+    /// is on the next one before it has replayed the switch.
+    #[cold]
+    fn open_descendant(&self, want: OpenSegment, errno: io::Error) -> io::Result<c_int> {
+        if errno.kind() != io::ErrorKind::NotFound || !self.limit.in_recovery {
+            return Err(errno);
+        }
+        match history::descendant_with(want.tli, want.segno, self.limit.lsn)? {
+            Some(tli) => open_file(OpenSegment { tli, ..want }),
+            None => Err(errno),
+        }
     }
 
     /// Close the open segment, if any.
@@ -216,6 +215,37 @@ impl WalSource {
                 pg_sys::wal_segment_close(state);
             }
         }
+    }
+}
+
+fn path_of(segment: OpenSegment) -> String {
+    format!("{WAL_DIRECTORY}/{}", file_name(segment.tli, segment.segno))
+}
+
+fn open_file(segment: OpenSegment) -> io::Result<c_int> {
+    let path = CString::new(path_of(segment))?;
+    // SAFETY: BasicOpenFile (storage/file/fd.c) takes a C string and returns a
+    // descriptor or -1 with errno.
+    match unsafe { pg_sys::BasicOpenFile(path.as_ptr(), libc_o_rdonly()) } {
+        fd if fd < 0 => Err(io::Error::last_os_error()),
+        fd => Ok(fd),
+    }
+}
+
+/// Why there is no descriptor of a segment.
+#[cold]
+fn cannot_open(segment: OpenSegment, errno: &io::Error) -> NoRecord {
+    let path = path_of(segment);
+    // SAFETY: reads shared memory under its spinlock.
+    let removed = unsafe { pg_sys::XLogGetLastRemovedSegno() };
+    if is_shortage(errno) {
+        NoRecord::Short(format!("{path}: {errno}"))
+    } else if errno.kind() != io::ErrorKind::NotFound {
+        NoRecord::Invalid(format!("could not open file \"{path}\": {errno}"))
+    } else if segment.segno <= removed {
+        NoRecord::Removed(segment.segno)
+    } else {
+        NoRecord::Missing(segment.segno, segment.tli)
     }
 }
 

@@ -308,7 +308,10 @@ impl Cluster {
 
     /// Whether this server is in recovery.
     pub fn is_standby(&self) -> bool {
-        self.data_dir().join("standby.signal").exists()
+        let signals = ["standby.signal", "recovery.signal"];
+        signals
+            .iter()
+            .any(|signal| self.data_dir().join(signal).exists())
     }
 }
 

@@ -183,6 +183,60 @@ fn point_in_time_recovery() {
     }
 }
 
+/// The segment in which a server was promoted is archived on the new timeline only,
+/// and begins with the end of the old one. Who recovers up to there finds it in no
+/// other file.
+#[test]
+fn the_end_of_a_timeline_is_in_the_next_ones_file() {
+    if plain() {
+        return;
+    }
+    let primary = Cluster::new("old");
+    primary.init();
+    primary.append_conf(walker_tests::walker::PRELOAD);
+    primary.append_conf(KEEP);
+    primary.enable_archiving();
+    primary.start();
+    primary.create_extensions("postgres");
+    Pgbench::init(&primary, "postgres", 1);
+    primary.backup_with_state("backup");
+    let promoted = Cluster::standby_of("new", &primary);
+    primary.safe_psql("postgres", "SELECT pg_switch_wal()");
+    work(&primary);
+    primary.wait_for_catchup(&promoted);
+    let point = primary.current_lsn();
+    let name = |lsn: &str| primary.safe_psql("postgres", &format!("SELECT pg_walfile_name({lsn})"));
+    let file = name(&format!("'{point}'"));
+    // Nobody else archives what comes before.
+    primary.wait_for_archived(&name(&format!(
+        "'{point}'::pg_lsn - 16::numeric * 1024 * 1024"
+    )));
+    primary.stop(Mode::Immediate);
+    promoted.promote();
+    promoted.safe_psql("postgres", "SELECT pg_switch_wal()");
+    let archived = file.replacen("00000001", "00000002", 1);
+    primary.wait_for_archived(&archived);
+    assert!(
+        !primary.archive().join(&file).exists(),
+        "{file} was archived"
+    );
+
+    let restored = Cluster::init_from_backup("paused", &primary, "backup");
+    restored.recover_up_to(&point, &primary.archive());
+    restored.append_conf("recovery_target_action = 'pause'\nrecovery_target_inclusive = off");
+    restored.start();
+    let paused = "SELECT pg_get_wal_replay_pause_state()";
+    restored.poll_query_until("postgres", paused, "paused");
+    assert_map_exact_and_known(&restored, "postgres");
+    assert_eq!(restored.walker_status()["timeline"], "1");
+    restored.safe_psql("postgres", "SELECT pg_wal_replay_resume()");
+    restored.poll_query_until("postgres", "SELECT pg_is_in_recovery()", "f");
+    work(&restored);
+    assert_map_exact_and_known(&restored, "postgres");
+    let log = restored.log_from(0);
+    assert!(!log.contains("walker could not read WAL"), "{log}");
+}
+
 #[test]
 fn a_partial_segment() {
     if plain() {

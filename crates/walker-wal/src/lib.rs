@@ -38,6 +38,7 @@ mod ser;
 pub mod standby;
 pub mod storage;
 mod text;
+pub mod timeline;
 pub mod xact;
 pub mod xlog;
 

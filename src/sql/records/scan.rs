@@ -1,7 +1,7 @@
 //! One pass over a stretch of WAL, with a reader of its own.
 
 use super::Failure;
-use crate::reader::{Limit, NoRecord, Reader, current_limit, segment_size};
+use crate::reader::{Limit, NoRecord, Reader, WAL_DIRECTORY, current_limit, segment_size};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use walker_plugin::WalRecord;
@@ -203,7 +203,7 @@ fn removed(at: Lsn, segno: u64) -> ErrorReport {
 
 /// The lowest number of a segment file, of whatever timeline.
 fn oldest_segment(segments_per_id: u64) -> Option<u64> {
-    let files = std::fs::read_dir("pg_wal").ok()?;
+    let files = std::fs::read_dir(WAL_DIRECTORY).ok()?;
     let names = files.filter_map(|f| f.ok()?.file_name().into_string().ok());
     names
         .filter(|n| n.len() == 24)

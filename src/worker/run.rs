@@ -44,8 +44,8 @@ pub(super) struct Worker<'a> {
     pub(super) redo: Lsn,
     timeline: u32,
     pub(super) trouble_since: Option<Instant>,
-    /// A segment was not there, which nobody was told of yet.
-    pub(super) missed: bool,
+    /// WAL was not there since, which nobody was told of yet.
+    pub(super) missed_since: Option<Instant>,
     /// An incomplete record: do not try again before the limit is here,
     pub(super) not_before: Lsn,
     /// or, if WAL has stopped growing or this is past, here.
@@ -100,7 +100,7 @@ pub fn run(control: &Control) {
         redo: if start >= redo { redo } else { Lsn(0) },
         timeline: 0,
         trouble_since: None,
-        missed: false,
+        missed_since: None,
         not_before: Lsn(0),
         needed: Lsn(0),
         held_until: Instant::now(),

@@ -69,8 +69,7 @@ impl Worker<'_> {
             NoRecord::Removed(segno) => self.lost(&format!("segment {segno} has been removed")),
             // A standby that restores a segment from the archive once more takes
             // the one before away first, which may still be the open one.
-            NoRecord::Missing(..) | NoRecord::Invalid(_) if !self.missed => {
-                self.missed = true;
+            NoRecord::Missing(..) | NoRecord::Invalid(_) if self.missed_lately() => {
                 self.try_again();
             }
             NoRecord::Missing(segno, tli) => {
@@ -85,7 +84,14 @@ impl Worker<'_> {
     /// WAL was read.
     pub(super) fn no_trouble(&mut self) {
         self.trouble_since = None;
-        self.missed = false;
+        self.missed_since = None;
+    }
+
+    /// Whether it is too soon to speak of WAL that is not there. The pause between
+    /// two looks does not tell: whoever wakes the worker, as replay does, ends it.
+    fn missed_lately(&mut self) -> bool {
+        let since = self.missed_since.get_or_insert_with(Instant::now);
+        since.elapsed() < RETRY
     }
 
     /// WAL cannot be read, which may pass: a segment that is being renamed at

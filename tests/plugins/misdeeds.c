@@ -71,6 +71,14 @@ work_on(void)
 	}
 }
 
+/* Looks for interrupts only when it is too late: the server's die was asked for. */
+static void
+overstay(void)
+{
+	while (!ProcDiePending)
+		pg_usleep(1000);
+}
+
 static void
 misdeed(const char *what)
 {
@@ -102,6 +110,8 @@ misdeed(const char *what)
 		loop();
 	else if (strcmp(what, "work on") == 0)
 		work_on();
+	else if (strcmp(what, "overstay") == 0)
+		overstay();
 	else if (strcmp(what, "loop blindly") == 0)
 	{
 		for (;;)

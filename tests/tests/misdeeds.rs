@@ -286,6 +286,25 @@ fn one_that_is_at_work_may_finish() {
     cluster.assert_counts_complete(&from);
 }
 
+/// Nor does one who comes back late take it from the next.
+#[test]
+fn what_was_to_end_one_does_not_end_the_next() {
+    let libraries = [Library::c("misdeeds"), Library::c("looks")];
+    let (cluster, from) = cluster("next", &libraries, "rmgr_counter, misdeeds, looks", "");
+    tell(&cluster, "misdeed", "1 overstay");
+    psql_file(&cluster, "postgres", WORK);
+    let busy = "SELECT name, busy_callback FROM walker_plugins WHERE busy_since IS NOT NULL";
+    cluster.poll_query_until("postgres", busy, "misdeeds|record");
+    let offset = cluster.log_offset();
+    let pid = cluster.worker_pid();
+    cluster.safe_psql("postgres", &format!("SELECT pg_terminate_backend({pid})"));
+    cluster.wait_for_log("walker stopped at", offset);
+    cluster.walker_wait();
+    assert_eq!(cluster.plugin("misdeeds", "errors"), "0");
+    assert_eq!(cluster.plugin("looks", "errors"), "0");
+    cluster.assert_counts_complete(&from);
+}
+
 #[test]
 fn a_loop_of_one_that_is_to_end_keeps_nobody() {
     let libraries = [Library::c("misdeeds")];

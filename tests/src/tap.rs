@@ -4,6 +4,7 @@ use crate::cluster::Cluster;
 use crate::server::{output, text};
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -16,6 +17,9 @@ pub struct Tap<'a> {
     tree: &'a Path,
     tests: PathBuf,
     scratch: PathBuf,
+    /// Where they run: a directory of the same name, because some look for others
+    /// of the tree from there.
+    here: PathBuf,
 }
 
 impl<'a> Tap<'a> {
@@ -31,12 +35,19 @@ impl<'a> Tap<'a> {
             fs::create_dir(made).expect("a directory");
             cluster.server.give(made);
         }
-        let tests = tree.join(directory);
+        let (tests, here) = (tree.join(directory), scratch.join(directory));
+        fs::create_dir_all(&here).expect("a directory");
+        cluster.server.give(&here);
+        let common = scratch.join("src/test");
+        if !common.exists() {
+            symlink(tree.join("src/test"), common).expect("a link");
+        }
         Self {
             cluster,
             tree,
             tests,
             scratch,
+            here,
         }
     }
 
@@ -68,7 +79,7 @@ impl<'a> Tap<'a> {
         let script = |name: &String| self.tests.join("t").join(format!("{name}.pl"));
         command.args(names.iter().map(script));
         command
-            .current_dir(&self.scratch)
+            .current_dir(&self.here)
             .env("PATH", format!("{bin}:{path}"))
             .env("TEMP_CONFIG", &conf)
             .env("TESTLOGDIR", self.scratch.join("log"))

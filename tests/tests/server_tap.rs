@@ -24,10 +24,11 @@ const CONF: &str = "shared_preload_libraries = 'walker'\n\
 
 /// These look whether WAL goes that nobody needs. Walker has the server keep some,
 /// unless told otherwise.
-const WAL_GOES: [&str; 4] = [
+const WAL_GOES: [&str; 5] = [
     "001_stream_rep",
     "019_replslot_limit",
     "020_archive_status",
+    "035_standby_logical_decoding",
     "040_standby_failover_slots_sync",
 ];
 
@@ -61,6 +62,7 @@ fn copies_and_tools() {
         "src/bin/pg_ctl",
         "src/bin/pg_resetwal",
         "src/bin/pg_rewind",
+        "src/bin/pg_upgrade",
         "src/bin/pg_verifybackup",
         "src/bin/pg_walsummary",
     ]);

@@ -260,6 +260,10 @@ fn memory(to: &mut Report) {
     };
     let all = "all, per block of the table";
     add("no garbage", all, empty, BLOCKS.into(), "");
+    let mut short = filled(1, BLOCKS);
+    short.set_max_memory(empty as usize - 1);
+    let left = short.stats().memory_used;
+    add("no garbage, memory is short", all, left, BLOCKS.into(), "");
     for (subject, dead) in cases {
         let (mut ledger, mut stream) = (filled(1, BLOCKS), Stream::default());
         for blkno in 0..BLOCKS {

@@ -72,6 +72,54 @@ fn the_limit_of_memory_follows_the_configuration() {
     cluster.poll_query_until("postgres", limit, "300|0");
 }
 
+/// Of a table without garbage next to nothing is kept where memory is short, and
+/// its garbage counts all the same. With a range for each block memory is short soon.
+#[test]
+fn a_cold_table_stays_exact_in_little_memory() {
+    if plain() {
+        return;
+    }
+    let little = "garbagemap.range_blocks = 1\ngarbagemap.max_memory = '1MB'";
+    let cluster = cluster("cold", little);
+    cluster.safe_psql(
+        "postgres",
+        "CREATE TABLE cold (a int, b text);
+         ALTER TABLE cold ALTER b SET STORAGE PLAIN;
+         DELETE FROM t WHERE a % 5 = 2",
+    );
+    // What is undecided has to be kept.
+    cluster.safe_psql(
+        "postgres",
+        "DO $$ BEGIN
+             FOR i IN 1..10000 LOOP
+                 INSERT INTO cold VALUES (i, repeat('x', 7000));
+                 IF i % 200 = 0 THEN COMMIT; END IF;
+             END LOOP;
+         END $$",
+    );
+    let in_limits = || {
+        cluster.walker_wait();
+        let limits = "SELECT memory_used <= memory_limit, memory_limit, degraded_relations
+                      FROM garbage_status";
+        assert_eq!(cluster.safe_psql("postgres", limits), "t|1048576|0");
+        assert_map_exact_and_known(&cluster, "postgres");
+    };
+    in_limits();
+    // Where all is kept, so is this.
+    let counted = "SELECT bool_or(n_tuples IS NULL) FROM garbage_map('cold')";
+    assert_eq!(cluster.safe_psql("postgres", counted), "t");
+    cluster.safe_psql("postgres", "DELETE FROM cold WHERE a % 9 = 0");
+    in_limits();
+    restart(&cluster, Mode::Fast);
+    in_limits();
+    cluster.safe_psql("postgres", "VACUUM cold");
+    cluster.safe_psql("postgres", "DELETE FROM cold WHERE a > 9000");
+    restart(&cluster, Mode::Immediate);
+    in_limits();
+    cluster.safe_psql("postgres", "VACUUM (FREEZE) cold");
+    in_limits();
+}
+
 /// With archiving, each stop begins a new segment before its checkpoint.
 #[test]
 fn with_archiving() {

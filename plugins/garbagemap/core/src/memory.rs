@@ -1,9 +1,9 @@
 //! What happens when memory is short.
 //!
-//! First the counts of live tuples go, then whole relations, the coldest
-//! first: those whose last record is the oldest. A relation that was let go is
-//! unknown, and becomes known again by page images, new pages and all-visible
-//! records, or a base scan.
+//! First the counts of live tuples go, and the memory of ranges that there is
+//! nothing else to keep of, then whole relations, the coldest first: those whose
+//! last record is the oldest. A relation that was let go is unknown, and becomes
+//! known again by page images, new pages and all-visible records, or a base scan.
 
 use crate::Sink;
 use crate::ledger::Ledger;
@@ -33,8 +33,9 @@ impl<S: Sink> Ledger<S> {
 
     #[cold]
     fn shrink(&mut self) {
-        // So that no relation that goes has anything that waits.
+        // So that nothing waits of what goes.
         self.note_all();
+        self.show_waiting();
         // Some way below the limit, so that this is rare.
         let target = self.config.max_memory / 8 * 7;
         let mut order = Vec::new();
@@ -81,6 +82,7 @@ impl<S: Sink> Ledger<S> {
                 self.unpublished |= !shown;
             }
         }
+        self.stats.ranges_cleaned += rel.clean_out(self.geo, &mut self.mem);
     }
 
     /// The whole entry: among many relations it is the larger part, and would
@@ -136,6 +138,7 @@ impl<S: Sink> Ledger<S> {
         let all = rel
             .ranges
             .iter()
+            .chain(rel.ranges.iter_clean())
             .all(|(rangeno, range)| match range.shown.counts() {
                 Some(counts) => self.sink.publish(place, rangeno, counts),
                 None => true,

@@ -146,6 +146,16 @@ impl<S: Sink> Ledger<S> {
     /// The page was found all-visible. This does not set the heap page's LSN.
     pub(crate) fn visible(&mut self, at: At) {
         self.note_recent_of(at);
+        // Of most of a large table that is frozen, this is known.
+        let (rangeno, _) = self.geo.split(at.blkno);
+        let rel = self.rels.find(at.locator);
+        if let Some(rel) = rel.and_then(|idx| self.rels.get_mut(idx))
+            && !rel.scanning
+            && rel.ranges.is_clean(rangeno)
+        {
+            rel.last_touch = rel.last_touch.max(at.end_lsn.0);
+            return;
+        }
         let at = At {
             sets_page_lsn: false,
             ..at

@@ -88,6 +88,16 @@ impl Range {
         Ok(copy)
     }
 
+    /// Whether there is nothing to keep of it but that its blocks, which are `all`,
+    /// are known.
+    pub(crate) fn is_clean(&self, all: BlockMask) -> bool {
+        self.known == all
+            && (self.garbage.len(DEAD), self.garbage.len(ITEM)) == (0, 0)
+            && self.pending.is_empty()
+            && !self.normal.is_tracked()
+            && self.aged == 0
+    }
+
     #[inline]
     pub(crate) fn is_known(&self, b: u8) -> bool {
         self.known.get(b)

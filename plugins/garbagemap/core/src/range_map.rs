@@ -4,13 +4,16 @@
 //! most ranges are found by their number in a table: an index instead of a
 //! hash. The table grows only as long as a fourth of it is in use; a range far
 //! behind goes to a map beside it until the table reaches it. Invariants: a
-//! range is in the table exactly if its number is below the table's length;
-//! `far_room` is 0 without the map.
+//! range is in the table exactly if its number is below the table's length, and
+//! it is not clean; `far_room` is 0 without the map.
+
+mod clean;
 
 use smallvec::SmallVec;
 
 use crate::mem::{Boxed, Map, NoMemory, try_insert};
 use crate::range::Range;
+use clean::Clean;
 
 /// The table has so many places at least, which need no memory elsewhere: most
 /// relations are small.
@@ -26,13 +29,23 @@ pub(crate) struct RangeMap {
     /// How many ranges the map has memory for. It says less itself where some
     /// were taken out, until others come.
     far_room: u32,
-    /// The map, if there ever was anything in it.
-    far: Option<Boxed<Map<u32, Boxed<Range>>>>,
+    /// What few relations have.
+    far: Option<Boxed<Far>>,
+}
+
+/// What is not in the table.
+#[derive(Default)]
+struct Far {
+    map: Map<u32, Boxed<Range>>,
+    clean: Option<Boxed<Clean>>,
 }
 
 impl RangeMap {
+    /// How many there are, with those that are clean.
     pub(crate) fn len(&self) -> usize {
-        self.used as usize + self.far.as_ref().map_or(0, |far| far.len())
+        let far = self.far.as_ref();
+        let far = far.map_or(0, |far| far.map.len() + self.clean_len());
+        self.used as usize + far
     }
 
     /// Bytes on the heap, without the ranges.
@@ -43,19 +56,23 @@ impl RangeMap {
         };
         let far = self.far.as_ref().map_or(0, |far| {
             let room = self.far_room as usize;
-            size_of_val(&**far) + room * (size_of::<(u32, Boxed<Range>)>() + 1) * 8 / 7
+            let map = room * (size_of::<(u32, Boxed<Range>)>() + 1) * 8 / 7;
+            size_of_val(&**far) + map + self.clean_bytes()
         });
         near * size_of::<Option<Boxed<Range>>>() + far
     }
 
+    /// A range, or what stands for it if it is clean.
     #[inline]
     pub(crate) fn get(&self, rangeno: u32) -> Option<&Range> {
         match self.near.get(rangeno as usize) {
-            Some(place) => place.as_deref(),
-            None => self.far.as_ref()?.get(&rangeno).map(|range| &**range),
+            Some(Some(range)) => Some(range),
+            Some(None) => self.clean_one(rangeno),
+            None => self.far.as_ref()?.map.get(&rangeno).map(|range| &**range),
         }
     }
 
+    /// A range that is not clean.
     #[inline]
     pub(crate) fn get_mut(&mut self, rangeno: u32) -> Option<&mut Range> {
         match self.near.get_mut(rangeno as usize) {
@@ -63,6 +80,7 @@ impl RangeMap {
             None => self
                 .far
                 .as_mut()?
+                .map
                 .get_mut(&rangeno)
                 .map(|range| &mut **range),
         }
@@ -75,19 +93,27 @@ impl RangeMap {
             self.grow(at + 1)?;
         }
         match self.near.get_mut(at) {
-            Some(place) => self.used += u32::from(place.replace(range).is_none()),
+            Some(place) => {
+                self.used += u32::from(place.replace(range).is_none());
+                self.not_clean(rangeno);
+            }
             None => {
-                let far = match self.far.take() {
-                    Some(far) => far,
-                    None => Boxed::try_new(Map::default())?,
-                };
-                let far = self.far.insert(far);
-                let result = try_insert(far, rangeno, range);
-                self.far_room = self.far_room.max(far.capacity() as u32);
+                let map = &mut self.far_mut()?.map;
+                let result = try_insert(map, rangeno, range);
+                let room = map.capacity() as u32;
+                self.far_room = self.far_room.max(room);
                 drop(result?);
             }
         }
         Ok(())
+    }
+
+    fn far_mut(&mut self) -> Result<&mut Far, NoMemory> {
+        let far = match self.far.take() {
+            Some(far) => far,
+            None => Boxed::try_new(Far::default())?,
+        };
+        Ok(self.far.insert(far))
     }
 
     /// Make the table `len` long at least, and take over what it reaches.
@@ -98,24 +124,38 @@ impl RangeMap {
             .map_err(|_| NoMemory)?;
         self.near.resize_with(len, || None);
         let far = self.far.as_mut().into_iter();
-        for (rangeno, range) in far.flat_map(|far| far.extract_if(|&no, _| (no as usize) < len)) {
+        for (rangeno, range) in far.flat_map(|far| far.map.extract_if(|&no, _| (no as usize) < len))
+        {
             self.near[rangeno as usize] = Some(range);
             self.used += 1;
+        }
+        if let Some(far) = self.far.as_mut().filter(|far| far.map.is_empty()) {
+            (far.map, self.far_room) = (Map::default(), 0);
         }
         Ok(())
     }
 
+    /// The numbers of all ranges, those in the table in order and before the others.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u32> {
+        let near = (0..).zip(&self.near);
+        let near = near.filter(|&(no, place)| place.is_some() || self.is_clean(no));
+        let far = self.far.iter().flat_map(|far| far.map.keys().copied());
+        near.map(|(no, _)| no).chain(far)
+    }
+
+    /// The memory of its own that the range had.
     pub(crate) fn remove(&mut self, rangeno: u32) -> Option<Boxed<Range>> {
+        self.not_clean(rangeno);
         match self.near.get_mut(rangeno as usize) {
             Some(place) => {
                 self.used -= u32::from(place.is_some());
                 place.take()
             }
-            None => self.far.as_mut()?.remove(&rangeno),
+            None => self.far.as_mut()?.map.remove(&rangeno),
         }
     }
 
-    /// Keep the ranges of which `keep` says so.
+    /// Keep the ranges of which `keep` says so, and those that are clean.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(u32, &mut Range) -> bool) {
         for (rangeno, place) in (0..).zip(&mut self.near) {
             if place.as_mut().is_some_and(|range| !keep(rangeno, range)) {
@@ -124,21 +164,23 @@ impl RangeMap {
             }
         }
         if let Some(far) = &mut self.far {
-            far.retain(|&rangeno, range| keep(rangeno, range));
+            far.map.retain(|&rangeno, range| keep(rangeno, range));
         }
     }
 
+    /// Ranges that are not clean.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Range)> {
         let near = (0..).zip(&self.near);
         let near = near.filter_map(|(rangeno, place)| Some((rangeno, place.as_deref()?)));
-        let far = self.far.iter().flat_map(|far| far.iter());
+        let far = self.far.iter().flat_map(|far| far.map.iter());
         near.chain(far.map(|(&rangeno, range)| (rangeno, &**range)))
     }
 
+    /// The same.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Range)> {
         let near = (0..).zip(&mut self.near);
         let near = near.filter_map(|(rangeno, place)| Some((rangeno, place.as_deref_mut()?)));
-        let far = self.far.iter_mut().flat_map(|far| far.iter_mut());
+        let far = self.far.iter_mut().flat_map(|far| far.map.iter_mut());
         near.chain(far.map(|(&rangeno, range)| (rangeno, &mut **range)))
     }
 }
@@ -239,6 +281,6 @@ mod tests {
                 map.heap_bytes()
             );
         }
-        assert!(map.far.is_none_or(|far| far.is_empty()));
+        assert!(map.far.is_none_or(|far| far.map.is_empty()));
     }
 }

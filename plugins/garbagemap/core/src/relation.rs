@@ -112,16 +112,58 @@ impl<R> Relation<R> {
         to_be_known: bool,
         mem: &mut Mem,
     ) -> Result<Option<&mut Range>, NoMemory> {
+        let (rangeno, _) = geo.split(blkno);
+        if let Some(copy) = self.ranges.clean_copy(rangeno) {
+            return self.not_clean(rangeno, copy, mem);
+        }
         if !to_be_known && self.known_from.is_none_or(|from| blkno < from) {
             return Ok(None);
         }
-        let (rangeno, _) = geo.split(blkno);
         let mut range = Boxed::try_new(Range::default())?;
         *range = new_range(geo, rangeno, self.known_from, mem)?;
         // If the relation is taken up, its first change must count.
         range.saved = self.saved;
         self.put(rangeno, range, mem)?;
         Ok(self.ranges.get_mut(rangeno))
+    }
+
+    /// A range that is clean gets memory of its own. `None` if it is none.
+    pub(crate) fn unclean(
+        &mut self,
+        rangeno: u32,
+        mem: &mut Mem,
+    ) -> Result<Option<&mut Range>, NoMemory> {
+        match self.ranges.clean_copy(rangeno) {
+            Some(copy) => self.not_clean(rangeno, copy, mem),
+            None => Ok(None),
+        }
+    }
+
+    #[cold]
+    fn not_clean(
+        &mut self,
+        rangeno: u32,
+        mut range: Range,
+        mem: &mut Mem,
+    ) -> Result<Option<&mut Range>, NoMemory> {
+        // As if it were new.
+        range.saved = self.saved;
+        self.put(rangeno, Boxed::try_new(range)?, mem)?;
+        Ok(self.ranges.get_mut(rangeno))
+    }
+
+    /// Clean ranges need no memory of their own. How many had some.
+    pub(crate) fn clean_out(&mut self, geo: Geometry, mem: &mut Mem) -> u64 {
+        let before = self.ranges.heap_bytes();
+        let all = BlockMask::from(0, geo.range_blocks());
+        let mut cleaned = 0;
+        // Without memory for it they stay as they are.
+        let _ = self.ranges.clean_out(all, |range| {
+            range_dropped(range, mem);
+            cleaned += 1;
+        });
+        mem.changed(before, self.ranges.heap_bytes());
+        cleaned
     }
 
     /// Put a range to its place. Its heap bytes are accounted for.
@@ -134,6 +176,15 @@ impl<R> Relation<R> {
             Err(NoMemory) => mem.shrank(heap_bytes),
         }
         result
+    }
+
+    /// Take a range out, if there is one.
+    pub(crate) fn remove_range(&mut self, rangeno: u32, mem: &mut Mem) {
+        let before = self.ranges.heap_bytes();
+        if let Some(range) = self.ranges.remove(rangeno) {
+            range_dropped(&range, mem);
+        }
+        mem.changed(before, self.ranges.heap_bytes());
     }
 
     /// Put a new range in its place. Its heap bytes were accounted for when
@@ -157,10 +208,12 @@ impl<R> Relation<R> {
     /// Give back the memory of all ranges; `each` sees every one of them.
     pub(crate) fn drop_ranges(&mut self, mem: &mut Mem, mut each: impl FnMut(&Range)) {
         mem.shrank(self.ranges.heap_bytes());
-        for (_, range) in std::mem::take(&mut self.ranges).iter() {
+        let ranges = std::mem::take(&mut self.ranges);
+        for (_, range) in ranges.iter() {
             range_dropped(range, mem);
             each(range);
         }
+        ranges.iter_clean().for_each(|(_, range)| each(range));
     }
 }
 

@@ -156,6 +156,20 @@ impl<S: Sink> Ledger<S> {
         }
         self.age_garbage(idx, delta);
     }
+
+    /// Show the clean ranges of a relation, of which none has been shown.
+    pub(crate) fn show_clean(&mut self, idx: u32) {
+        let Some(rel) = self.rels.get_mut(idx) else {
+            return;
+        };
+        let (place, sink, totals) = (rel.sink, &mut self.sink, &mut self.totals);
+        let mut all = true;
+        rel.ranges.show_clean(|rangeno, range| {
+            all &= show(range, rangeno, place, sink, totals);
+        });
+        rel.unpublished |= !all;
+        self.unpublished |= !all;
+    }
 }
 
 #[cfg(test)]

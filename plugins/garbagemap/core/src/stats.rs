@@ -67,6 +67,9 @@ pub struct Stats {
     pub images_undecided: u64,
     /// How often a relation was dropped to unknown for lack of memory.
     pub degradations: u64,
+    /// How often a range was found to need no memory of its own while memory was
+    /// short.
+    pub ranges_cleaned: u64,
     /// Relations not shown in full because the sink is full.
     pub unpublished_relations: u64,
 }

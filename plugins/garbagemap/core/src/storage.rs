@@ -56,6 +56,15 @@ impl<S: Sink> Ledger<S> {
             }
             !gone(rangeno)
         });
+        let before = rel.ranges.heap_bytes();
+        let (cut, shown) = rel.ranges.cut_clean(keep + u32::from(b > 0));
+        mem.changed(before, rel.ranges.heap_bytes());
+        (0..cut).for_each(|_| totals.subtract(shown));
+        // The blocks of a clean one that are left are as they were, and the
+        // others are empty, unless that is not known.
+        if minimal && b > 0 && rel.unclean(keep, mem).is_err() {
+            return self.degrade(idx);
+        }
         if b > 0
             && let Some(range) = rel.ranges.get_mut(keep)
         {
@@ -197,11 +206,19 @@ impl<S: Sink> Ledger<S> {
             // be in it; nobody will say of the copy when it is true.
             copy.forget_unknown(self.geo.range_blocks(), &mut self.mem);
             let target = self.rels.get_mut(to).ok_or(NoMemory)?;
-            target.last_touch = end_lsn.0;
             target.add_range(rangeno, copy, &mut self.mem)?;
             self.note_groups(to, rangeno)?;
             self.show(to, rangeno);
         }
+        let source = self.rels.get(from).ok_or(NoMemory)?;
+        let copies = source.ranges.clean_copies()?;
+        let target = self.rels.get_mut(to).ok_or(NoMemory)?;
+        target.last_touch = end_lsn.0;
+        let before = target.ranges.heap_bytes();
+        let copied = target.ranges.add_clean(copies);
+        self.mem.changed(before, target.ranges.heap_bytes());
+        copied?;
+        self.show_clean(to);
         if let Some(blkno) = known_from {
             self.set_known_from(to, blkno);
         }

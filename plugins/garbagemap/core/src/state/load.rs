@@ -10,7 +10,6 @@ use crate::ledger::Ledger;
 use crate::mem::NoMemory;
 use crate::normal::Normal;
 use crate::range::{DEAD, DELETED, Group, INSERTED, ITEM, Range};
-use crate::relation::range_dropped;
 use crate::shown::show;
 use crate::xact::special_xid;
 use crate::{MAX_RANGE_BLOCKS, Sink};
@@ -64,6 +63,7 @@ impl<S: Sink> Ledger<S> {
 
     fn forget_everything(&mut self) {
         self.mark_all_unknown();
+        self.waiting.clear();
         self.ended = Ended::default();
         self.multixacts = Multixacts::default();
     }
@@ -224,6 +224,7 @@ impl<S: Sink> Ledger<S> {
             }
             let known_from = rel.known_from;
             rel.ranges = ranges;
+            self.show_clean(idx);
             self.age_garbage(idx, dead);
             // Last: what is not shown would read as known and empty.
             if let Some(place) = place {
@@ -265,9 +266,7 @@ impl<S: Sink> Ledger<S> {
         let Some(rel) = self.rels.get_mut(idx) else {
             return Ok(());
         };
-        if let Some(before) = rel.ranges.remove(rangeno) {
-            range_dropped(&before, &mut self.mem);
-        }
+        rel.remove_range(rangeno, &mut self.mem);
         let counts = counts[..n].iter().copied();
         let counted = Normal::from_raw(blocks, counts, &mut self.mem)?;
         let Some(mut normal) = counted else {
@@ -289,8 +288,12 @@ impl<S: Sink> Ledger<S> {
         if special_xid(xid).is_some() {
             return corrupt("transaction");
         }
-        let rel = self.rels.get_mut(idx);
-        let Some(range) = rel.and_then(|rel| rel.ranges.get_mut(rangeno)) else {
+        let Some(rel) = self.rels.get_mut(idx) else {
+            return Ok(());
+        };
+        // Memory may have been short since the range came.
+        rel.unclean(rangeno, &mut self.mem)?;
+        let Some(range) = rel.ranges.get_mut(rangeno) else {
             return Ok(());
         };
         if !range.add_group(group, blocks, &mut self.mem)? {

@@ -122,12 +122,7 @@ impl Saving {
         Ok(())
     }
 
-    fn put_range(
-        &mut self,
-        to: &mut impl Write,
-        rangeno: u32,
-        range: &mut Range,
-    ) -> io::Result<()> {
+    fn put_range(&mut self, to: &mut impl Write, rangeno: u32, range: &Range) -> io::Result<()> {
         let Parts([mut dead, mut items, mut normal]) = std::mem::take(&mut self.parts);
         no_memory(encode_set(&range.garbage, DEAD, &mut dead))?;
         no_memory(encode_set(&range.garbage, ITEM, &mut items))?;
@@ -158,7 +153,6 @@ impl Saving {
             self.put(to, &item)?;
         }
         self.parts = Parts([ins, del, normal]);
-        range.saved = self.id;
         Ok(())
     }
 }
@@ -314,9 +308,10 @@ impl<S: Sink> Ledger<S> {
             return Ok(());
         };
         no_memory(saving.ranges.try_reserve(rel.ranges.len()))?;
-        saving
-            .ranges
-            .extend(rel.ranges.iter().map(|(rangeno, _)| rangeno));
+        // Taken from the end: whoever loads them finds the lowest first, and has
+        // them in a table from the beginning.
+        saving.ranges.extend(rel.ranges.numbers());
+        saving.ranges.reverse();
         rel.saved = saving.id;
         (saving.taken, saving.named) = (idx, Some(idx));
         let item = Item::Relation {
@@ -332,13 +327,16 @@ impl<S: Sink> Ledger<S> {
         let Some(rel) = self.rels.get_mut(idx).filter(|rel| rel.saved == saving.id) else {
             return Ok(false);
         };
-        if let Some(range) = rel.ranges.get_mut(rangeno) {
+        if let Some(range) = rel.ranges.get(rangeno) {
             if saving.named != Some(idx) {
                 saving.named = Some(idx);
                 let locator = rel.locator;
                 saving.put(to, &Item::Again { locator })?;
             }
             saving.put_range(to, rangeno, range)?;
+        }
+        if let Some(range) = rel.ranges.get_mut(rangeno) {
+            range.saved = saving.id;
         }
         Ok(true)
     }

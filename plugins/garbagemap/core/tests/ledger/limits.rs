@@ -272,13 +272,24 @@ fn many_subtransactions_are_bounded() {
     assert!(ledger.stats().degradations > 0);
 }
 
+/// No transaction is running; this one will be the next.
+pub fn running(next: u32) -> Fake {
+    let xids = [0, 0, 0, next, next, next - 1];
+    Fake {
+        rmid: 8,
+        info: 0x10,
+        main: xids.into_iter().flat_map(u32::to_le_bytes).collect(),
+        ..Fake::default()
+    }
+}
+
 /// A sink with little room.
 #[derive(Default)]
-struct Full {
-    inner: TestSink,
-    rels: usize,
-    room: usize,
-    overflowed: HashSet<u32>,
+pub struct Full {
+    pub inner: TestSink,
+    pub rels: usize,
+    pub room: usize,
+    pub overflowed: HashSet<u32>,
 }
 
 impl Sink for Full {
@@ -324,14 +335,7 @@ fn a_full_sink_gets_another_chance() {
             apply(&mut ledger, &delete(rel(number), blkno, 1, 800, 3));
         }
     }
-    let mut running = vec![0; 12];
-    running.extend([800u32, 800, 799].into_iter().flat_map(u32::to_le_bytes));
-    let running = Fake {
-        rmid: 8,
-        info: 0x10,
-        main: running,
-        ..Fake::default()
-    };
+    let running = running(800);
     apply(&mut ledger, &running);
     assert_eq!(ledger.stats().unpublished_relations, 2);
     (ledger.sink_mut().rels, ledger.sink_mut().room) = (3, 100);

@@ -1,6 +1,7 @@
 //! Tests of the ledger from outside: records in, counters out.
 
 mod base_scans;
+mod cold;
 mod hostile;
 mod images;
 mod large;

@@ -105,7 +105,7 @@ fn a_cold_table_stays_exact_in_little_memory() {
         assert_map_exact_and_known(&cluster, "postgres");
     };
     in_limits();
-    // Where all is kept, so is this.
+    // Memory was short: where it is not, these are counted.
     let counted = "SELECT bool_or(n_tuples IS NULL) FROM garbage_map('cold')";
     assert_eq!(cluster.safe_psql("postgres", counted), "t");
     cluster.safe_psql("postgres", "DELETE FROM cold WHERE a % 9 = 0");

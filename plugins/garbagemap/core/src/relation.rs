@@ -113,8 +113,9 @@ impl<R> Relation<R> {
         mem: &mut Mem,
     ) -> Result<Option<&mut Range>, NoMemory> {
         let (rangeno, _) = geo.split(blkno);
-        if let Some(copy) = self.ranges.clean_copy(rangeno) {
-            return self.not_clean(rangeno, copy, mem);
+        if self.ranges.is_clean(rangeno) {
+            self.unclean(rangeno, mem)?;
+            return Ok(self.ranges.get_mut(rangeno));
         }
         if !to_be_known && self.known_from.is_none_or(|from| blkno < from) {
             return Ok(None);
@@ -127,29 +128,15 @@ impl<R> Relation<R> {
         Ok(self.ranges.get_mut(rangeno))
     }
 
-    /// A range that is clean gets memory of its own. `None` if it is none.
-    pub(crate) fn unclean(
-        &mut self,
-        rangeno: u32,
-        mem: &mut Mem,
-    ) -> Result<Option<&mut Range>, NoMemory> {
-        match self.ranges.clean_copy(rangeno) {
-            Some(copy) => self.not_clean(rangeno, copy, mem),
-            None => Ok(None),
-        }
-    }
-
+    /// If the range is clean, it gets memory of its own.
     #[cold]
-    fn not_clean(
-        &mut self,
-        rangeno: u32,
-        mut range: Range,
-        mem: &mut Mem,
-    ) -> Result<Option<&mut Range>, NoMemory> {
+    pub(crate) fn unclean(&mut self, rangeno: u32, mem: &mut Mem) -> Result<(), NoMemory> {
+        let Some(mut range) = self.ranges.clean_copy(rangeno) else {
+            return Ok(());
+        };
         // As if it were new.
         range.saved = self.saved;
-        self.put(rangeno, Boxed::try_new(range)?, mem)?;
-        Ok(self.ranges.get_mut(rangeno))
+        self.put(rangeno, Boxed::try_new(range)?, mem)
     }
 
     /// Clean ranges need no memory of their own. How many had some.

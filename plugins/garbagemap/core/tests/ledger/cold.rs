@@ -19,6 +19,23 @@ fn config() -> Config {
     }
 }
 
+fn saved(ledger: &mut Ledger<TestSink>) -> Vec<u8> {
+    let mut state = Vec::new();
+    ledger.save(&mut state).expect("a state");
+    state
+}
+
+fn loaded(mut state: &[u8], max_memory: usize) -> Ledger<TestSink> {
+    let config = Config {
+        max_memory,
+        ..Config::default()
+    };
+    let mut ledger = Ledger::new(config, TestSink::default());
+    ledger.load(&mut state).expect("the same");
+    assert!(ledger.stats().memory_used <= max_memory as u64);
+    ledger
+}
+
 /// A table whose every page is full, and nothing dead.
 fn cold() -> Ledger<TestSink> {
     let mut ledger = Ledger::new(config(), TestSink::default());
@@ -92,11 +109,7 @@ fn a_change_of_a_cold_table_counts() {
     assert_eq!(known(&ledger), (blocks, dead.len() as u64));
 
     // The same from its state, which does not fit in one piece either.
-    let mut state = Vec::new();
-    ledger.save(&mut state).expect("a state");
-    let mut loaded = Ledger::new(config(), TestSink::default());
-    loaded.load(&mut &state[..]).expect("the same");
-    assert!(loaded.stats().memory_used <= MAX_MEMORY as u64);
+    let mut loaded = loaded(&saved(&mut ledger), MAX_MEMORY);
     assert_known(&loaded, rel(1), RANGES * 32, &dead);
     assert_eq!(known(&loaded), known(&ledger));
 
@@ -108,14 +121,7 @@ fn a_change_of_a_cold_table_counts() {
 
 #[test]
 fn a_state_needs_no_more_than_what_comes_of_it() {
-    let mut state = Vec::new();
-    cold().save(&mut state).expect("a state");
-    let config = Config {
-        max_memory: 100_000,
-        ..config()
-    };
-    let mut loaded = Ledger::new(config, TestSink::default());
-    loaded.load(&mut &state[..]).expect("the same");
+    let loaded = loaded(&saved(&mut cold()), 100_000);
     assert_known(&loaded, rel(1), RANGES * 32, &[]);
 }
 
@@ -146,17 +152,11 @@ fn a_state_is_loaded_with_all_that_is_not_clean() {
         assert_eq!(known(ledger), (u64::from(RANGES) * 32, dead));
     };
     has(&ledger, items.len() as u64, 0);
-    let mut state = Vec::new();
-    ledger.save(&mut state).expect("a state");
+    let state = saved(&mut ledger);
     // Memory becomes short at another range each time, also before it is seen that
     // something of it is undecided.
     for max_memory in (450_000..600_000).step_by(10_000) {
-        let config = Config {
-            max_memory,
-            ..config()
-        };
-        let mut loaded = Ledger::new(config, TestSink::default());
-        loaded.load(&mut &state[..]).expect("the same");
+        let mut loaded = loaded(&state, max_memory);
         assert!(loaded.stats().ranges_cleaned > 0);
         apply(&mut loaded, &end(800, true, 1 << 30));
         has(&loaded, items.len() as u64, blknos.len() as u64);
@@ -227,10 +227,7 @@ fn a_cold_database_is_copied() {
     let both = u64::from(2 * RANGES * 32 + PARTS);
     assert_eq!(known(&ledger), (both, 0));
     // The copy is the younger one.
-    let mut state = Vec::new();
-    ledger.save(&mut state).expect("a state");
-    let mut less = Ledger::new(config(), TestSink::default());
-    less.load(&mut &state[..]).expect("the same");
+    let mut less = loaded(&saved(&mut ledger), MAX_MEMORY);
     less.set_max_memory(less.stats().memory_used as usize * 2 / 3);
     assert!(less.stats().degradations > 0);
     assert!(less.block(other, 0).is_some() && less.block(rel(1), 0).is_none());
@@ -278,8 +275,7 @@ fn a_save_has_what_happens_to_clean_ranges_meanwhile() {
     dead.sort_unstable();
     dead.dedup();
     assert!(dead.len() > 30);
-    let mut loaded = Ledger::new(config(), TestSink::default());
-    loaded.load(&mut &state[..]).expect("the same");
+    let loaded = loaded(&state, MAX_MEMORY);
     assert_known(&loaded, rel(1), RANGES * 32, &dead);
 }
 

@@ -17,9 +17,9 @@ step() { say "[$((SECONDS - began)) s] $*"; }
 step "setting up PostgreSQL $1"
 scripts/setup.sh "$1"
 . scripts/env.sh
-work=$CARGO_TARGET_DIR/check
+work=$CARGO_TARGET_DIR/check logs=$CARGO_TARGET_DIR/check/logs
 rm -rf "$work"
-mkdir -p "$work"
+mkdir -p "$logs"
 
 # The server, the lints, the build and its installation.
 prepare() {
@@ -58,13 +58,17 @@ prepared() {
   local told=
   until [ -e "$work/$1.end" ]; do
     if ! kill -0 "$preparing" 2>/dev/null && [ ! -e "$work/$1.end" ]; then
+      at_most 0
+      summary
       die "the preparation was given up before $1"
     fi
     [ -n "$told" ] || step "waiting for $1"
     told=1
     sleep 1
+    reap
   done
   [ "$(cat "$work/$1.end")" = well ] && return 0
+  at_most 0
   tail -n 100 "$work/$1.log" >&2
   summary
   die "$1 did not go well"
@@ -77,15 +81,6 @@ step "lints and tests of the pure crates"
 cargo clippy "${pure[@]}" -p walker-tests --all-targets -- -D warnings
 cargo test "${pure[@]}"
 RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps "${pure[@]}"
-
-# Says again at the very end what failed: the logs of the servers, which come
-# first, are long.
-results=$work/results.log
-: >"$results"
-summary() {
-  say "what failed"
-  grep -E -A 12 "panicked at|^test .* FAILED|^error" "$results" | grep -v -E " (LOG|STATEMENT|DETAIL):  " | tail -n 60 >&2 || true
-}
 
 # The last server is tried with everything, and so is each if there are but
 # one or two. The others are tried with what depends on the major version: the
@@ -114,22 +109,75 @@ build_tests() {
 export WALKER_SKIPPED=$work/skipped
 : >"$WALKER_SKIPPED"
 
-# The tests of one server: those named, or all.
-run_tests() {
-  local name program bad=0 ran=0
-  while read -r name program; do
-    [ $# = 0 ] || [[ " $* " == *" $name "* ]] || continue
-    step "running $name"
-    (cd tests && "$program" --test-threads=1 </dev/null) || bad=1
-    ran=$((ran + 1))
-  done <"$work/programs"
-  [ $# = 0 ] || [ "$ran" = $# ] || die "$ran of $# tests were found: $*"
-  return "$bad"
+# They look at the clock, with a second to spare: nothing else runs beside them but
+# what is prepared.
+alone=(main_job in_the_way)
+
+# The server's own suite, where there is its source and `make check-long`.
+suite_of() {
+  local tree=$WALKER_CACHE/src/$1/tree
+  [ -z "${WALKER_SUITE:-}" ] || [ ! -d "$tree" ] || echo "$tree"
 }
 
-failed=() first=$1
-step "PostgreSQL $first: lints, build and install"
-prepare "$first"
+# Tests wait most of their time, so two programs run at a time, each with
+# clusters of its own. What one printed is shown in one piece when it has ended;
+# that it began is said at once, in case it never ends.
+declare -A running=()
+failed=()
+begin() {
+  local major=$1 name=$2 program=$3 old='' suite
+  # pg_upgrade is tried from 17, if that was set up before. (Debian's 15 has
+  # changes of its own that no other server can take over.)
+  [ "$major" != 18 ] || [[ " ${majors[*]} " != *" 17 "* ]] || old=$(pg_config_of 17)
+  suite=$(suite_of "$major")
+  step "PostgreSQL $major: $name begins"
+  (
+    cd tests
+    export WALKER_PG_CONFIG WALKER_PG_MAJOR=$major WALKER_OLD_PG_CONFIG=$old
+    WALKER_PG_CONFIG=$(pg_config_of "$major")
+    export WALKER_MONITORING=$WALKER_CACHE/monitoring/usr/bin
+    unset WALKER_REGRESSION
+    # What runs in the background would ignore them.
+    trap - INT QUIT
+    [ -z "$suite" ] || export WALKER_REGRESSION=$suite
+    exec "$program" --test-threads=1 </dev/null >"$logs/$major.$name" 2>&1
+  ) &
+  running[$!]="$major $name $SECONDS"
+}
+# Shows those that have ended.
+reap() {
+  local pid end major name since
+  for pid in "${!running[@]}"; do
+    ! kill -0 "$pid" 2>/dev/null || continue
+    end=0
+    wait "$pid" || end=$?
+    read -r major name since <<<"${running[$pid]}"
+    unset "running[$pid]"
+    [ "$end" = 0 ] || failed+=("$major.$name")
+    step "PostgreSQL $major: $name took $((SECONDS - since)) s"
+    cat "$logs/$major.$name" || true
+  done
+}
+# Waits until at most so many run.
+at_most() {
+  reap
+  while [ ${#running[@]} -gt "$1" ]; do
+    sleep 0.2
+    reap
+  done
+}
+# Says again at the very end what failed: the logs of the servers, which come
+# first, are long.
+summary() {
+  [ ${#failed[@]} != 0 ] || return 0
+  say "what failed: ${failed[*]}"
+  (cd "$logs" && grep -E -A 12 "panicked at|^test .* FAILED|^error" "${failed[@]}") |
+    grep -v -E " (LOG|STATEMENT|DETAIL):  " | tail -n 60 >&2 || true
+}
+
+majors=("$@")
+step "PostgreSQL $1: lints, build and install"
+prepare "$1"
 step "building the tests"
 build_tests >"$work/programs"
 [ -s "$work/programs" ] || die "there are no tests"
@@ -138,28 +186,38 @@ setsid nice -n 19 bash -c "$(declare -f prepare prepare_rest)
   . scripts/env.sh
   work='$work' prepare_rest ${*:2} bench fuzzing" &
 preparing=$!
-trap 'kill -- "-$preparing" 2>/dev/null || true' EXIT
+# Before its time: of what is left running the end is shown.
+leave() {
+  local pid major name since
+  for pid in "${!running[@]}"; do
+    read -r major name since <<<"${running[$pid]}"
+    say "PostgreSQL $major: $name is given up after $((SECONDS - since)) s"
+    tail -n 100 "$logs/$major.$name" >&2
+  done
+  kill -- "-$preparing" "${!running[@]}" 2>/dev/null || true
+}
+trap leave EXIT
 for major in "$@"; do
-  [ "$major" = "$first" ] || prepared "$major"
-  pg_config=$(pg_config_of "$major")
-  read -r -a which -d '' < <(tests_of "$first" "$major" "$@") || true
-  step "PostgreSQL $major: tests on real clusters"
-  # pg_upgrade is tried from 17, if that was set up before. (Debian's 15 has
-  # changes of its own that no other server can take over.)
-  old=
-  [ "$major" != 18 ] || [[ " $* " != *" 17 "* ]] || old=$(pg_config_of 17)
-  # The server's own suite, where there is its source and `make check-long`.
-  suite=$WALKER_CACHE/src/$major/tree
-  if [ -n "${WALKER_SUITE:-}" ] && [ -d "$suite" ]; then
-    export WALKER_REGRESSION=$suite
-    [ ${#which[@]} = 0 ] || which+=(regression server_tap)
-  else
-    unset WALKER_REGRESSION
-  fi
-  WALKER_PG_CONFIG=$pg_config WALKER_PG_MAJOR=$major WALKER_OLD_PG_CONFIG=$old \
-    WALKER_MONITORING=$WALKER_CACHE/monitoring/usr/bin \
-    run_tests "${which[@]}" 2>&1 | tee -a "$results" || failed+=("$major")
+  [ "$major" = "$1" ] || prepared "$major"
+  read -r -a which -d '' < <(tests_of "$1" "$major" "$@") || true
+  [ ${#which[@]} = 0 ] || [ -z "$(suite_of "$major")" ] || which+=(regression server_tap)
+  ran=0
+  # Not by a pipe: what is begun is to be waited for here.
+  while read -r name program <&3; do
+    [ ${#which[@]} = 0 ] || [[ " ${which[*]} " == *" $name "* ]] || continue
+    if [[ " ${alone[*]} " == *" $name "* ]]; then
+      at_most 0
+      begin "$major" "$name" "$program"
+      at_most 0
+    else
+      at_most 1
+      begin "$major" "$name" "$program"
+    fi
+    ran=$((ran + 1))
+  done 3<"$work/programs"
+  [ ${#which[@]} = 0 ] || [ "$ran" = ${#which[@]} ] || die "$ran of ${#which[@]} tests were found: ${which[*]}"
 done
+at_most 0
 
 [ -e "$work/fuzzing.end" ] || step "fuzzing"
 prepared bench

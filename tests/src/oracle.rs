@@ -25,13 +25,19 @@ pub struct RelCheck {
     pub exact: bool,
     /// Dead tuples by the scan.
     pub scan: i64,
+    /// Live tuples by the map, if it has their number.
+    pub map_tuples: Option<i64>,
+    /// Live tuples by the scan.
+    pub scan_tuples: i64,
     /// Exact ranges that `garbage_verify` does not agree with.
     pub faulty_ranges: i64,
 }
 
 impl RelCheck {
     fn differs(&self) -> bool {
-        self.faulty_ranges > 0 || (self.exact && self.map != self.scan)
+        self.faulty_ranges > 0
+            || (self.exact && self.map != self.scan)
+            || self.map_tuples.is_some_and(|n| n != self.scan_tuples)
     }
 }
 
@@ -125,26 +131,33 @@ const WHICH: &str = "WHERE c.relkind IN ('r', 'm', 't') AND c.relpersistence = '
 /// through the catalogs are not blamed on the map.
 fn check_once(cluster: &Cluster, client: &mut Client) -> Vec<RelCheck> {
     let map = "CROSS JOIN LATERAL (
-        SELECT coalesce(sum(n_dead_tuples), 0), coalesce(bool_and(exact), true)
-        FROM garbage_map(c.oid::regclass)) m (dead, exact)
+        SELECT coalesce(sum(n_dead_tuples), 0), coalesce(bool_and(exact), true),
+               CASE WHEN count(*) = count(n_tuples) THEN coalesce(sum(n_tuples), 0) END
+        FROM garbage_map(c.oid::regclass)) m (dead, exact, tuples)
     CROSS JOIN LATERAL (
-        SELECT count(*) FILTER (WHERE exact), coalesce(sum(scan_dead - coalesce(map_dead, 0)), 0)
-        FROM garbage_verify(c.oid::regclass)) v (faulty, missing)";
-    let scan =
-        "CROSS JOIN LATERAL (SELECT dead_tuple_count FROM pgstattuple(c.oid::regclass)) s (dead)";
+        SELECT count(*) FILTER (WHERE exact), coalesce(sum(scan_dead - coalesce(map_dead, 0)), 0),
+               coalesce(sum(scan_tuples - map_tuples), 0)
+        FROM garbage_verify(c.oid::regclass)) v (faulty, missing, uncounted)";
+    let scan = "CROSS JOIN LATERAL (
+        SELECT dead_tuple_count, tuple_count FROM pgstattuple(c.oid::regclass)) s (dead, tuples)";
     let contrib = cluster.server.has_contrib("pgstattuple");
-    let sql = match (plain(), contrib) {
-        (true, true) => format!(
-            "SELECT c.oid::regclass, k.system, s.dead, true, s.dead, 0 {HEAPS} {scan} {WHICH}"
+    let (columns, sources) = match (plain(), contrib) {
+        (true, true) => (
+            "s.dead, true, s.dead, s.tuples, s.tuples, 0",
+            scan.to_owned(),
         ),
-        (true, false) => format!("SELECT c.oid::regclass, k.system, 0, true, 0, 0 {HEAPS} {WHICH}"),
-        (false, true) => format!(
-            "SELECT c.oid::regclass, k.system, m.dead, m.exact, s.dead, v.faulty {HEAPS} {scan} {map} {WHICH}"
+        (true, false) => ("0, true, 0, 0, 0, 0", String::new()),
+        (false, true) => (
+            "m.dead, m.exact, s.dead, m.tuples, s.tuples, v.faulty",
+            format!("{scan} {map}"),
         ),
-        (false, false) => format!(
-            "SELECT c.oid::regclass, k.system, m.dead, m.exact, m.dead + v.missing, v.faulty {HEAPS} {map} {WHICH}"
+        (false, false) => (
+            "m.dead, m.exact, m.dead + v.missing,
+             m.tuples, coalesce(m.tuples, 0) + v.uncounted, v.faulty",
+            map.to_owned(),
         ),
     };
+    let sql = format!("SELECT c.oid::regclass, k.system, {columns} {HEAPS} {sources} {WHICH}");
     let found: Rows = rows(client, &sql).unwrap_or_else(|e| panic!("{sql}\n{e}"));
     assert!(
         found.len() > 50,
@@ -171,6 +184,8 @@ fn rel_check(row: &[Option<String>]) -> RelCheck {
         map: number(2),
         exact: cell(3) == "t",
         scan: number(4),
-        faulty_ranges: number(5),
+        map_tuples: row[5].as_ref().map(|_| number(5)),
+        scan_tuples: number(6),
+        faulty_ranges: number(7),
     }
 }

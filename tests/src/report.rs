@@ -15,8 +15,8 @@ const MAX_RECORDS: usize = 60;
 pub fn difference_report(cluster: &Cluster, database: &str, check: &RelCheck) -> String {
     let mut client = cluster.connect(database);
     let mut report = format!(
-        "== {}: map {} (exact: {}), scan {}\n",
-        check.name, check.map, check.exact, check.scan
+        "== {}: map {} (exact: {}), scan {}; live tuples by map {:?}, by scan {}\n",
+        check.name, check.map, check.exact, check.scan, check.map_tuples, check.scan_tuples
     );
     report += &section(
         &mut client,
@@ -25,12 +25,13 @@ pub fn difference_report(cluster: &Cluster, database: &str, check: &RelCheck) ->
     );
     let regclass = check.name.replace('\'', "''");
     let differing = format!(
-        "SELECT rangeno, start_block, end_block, map_dead, scan_dead, map_items, scan_items, exact
+        "SELECT rangeno, start_block, end_block, map_dead, scan_dead, map_items, scan_items,
+                map_tuples, scan_tuples, exact
          FROM garbage_verify('{regclass}') ORDER BY 1 LIMIT {MAX_RANGES}"
     );
     report += &section(
         &mut client,
-        "ranges that differ: number, blocks, dead by map and scan, items by map and scan, exact",
+        "ranges that differ: number, blocks; dead, items, live tuples by map and scan; exact",
         &differing,
     );
     let locator = format!(

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use walker_tests::oracle::assert_map_exact;
+use walker_tests::process::signal;
 use walker_tests::server::{output, run, text};
 use walker_tests::walker::{PRELOAD, plain};
 use walker_tests::{Cluster, Mode, Server};
@@ -190,6 +191,14 @@ fn an_update_leads_to_what_a_fresh_install_has() {
     cluster.walker_wait();
     assert_eq!(cluster.safe_psql("postgres", "SELECT * FROM mine"), "714|t");
     assert_ne!(schema(&cluster, "postgres"), schema(&cluster, "fresh"));
+    // As it was declared then, with fewer columns.
+    cluster.safe_psql("postgres", "CREATE TABLE v AS SELECT 1 AS a");
+    cluster.walker_wait();
+    let worker = cluster.stop_waiting_worker();
+    cluster.safe_psql("postgres", "DELETE FROM v");
+    let verify = "SELECT * FROM garbage_verify('v')";
+    assert_eq!(cluster.safe_psql("postgres", verify), "0|0|0|0|1|0|0|t");
+    signal("CONT", &[worker]);
 
     for (name, _) in EXTENSIONS {
         cluster.safe_psql("postgres", &format!("ALTER EXTENSION {name} UPDATE"));

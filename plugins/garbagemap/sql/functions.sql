@@ -93,6 +93,8 @@ CREATE FUNCTION garbage_verify(
     OUT scan_dead bigint,
     OUT map_items bigint,
     OUT scan_items bigint,
+    OUT map_tuples bigint,
+    OUT scan_tuples bigint,
     OUT exact boolean)
 RETURNS SETOF record
 LANGUAGE c VOLATILE STRICT PARALLEL SAFE

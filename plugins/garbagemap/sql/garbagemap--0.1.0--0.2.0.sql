@@ -18,6 +18,30 @@ AS 'MODULE_PATHNAME', 'garbage_prune_wrapper';
 COMMENT ON PROCEDURE garbage_prune IS
     'free the space of dead tuples in the ranges that the live map names, most first';
 
+DROP FUNCTION garbage_verify(regclass);
+
+CREATE FUNCTION garbage_verify(
+    rel regclass,
+    OUT rangeno bigint,
+    OUT start_block bigint,
+    OUT end_block bigint,
+    OUT map_dead bigint,
+    OUT scan_dead bigint,
+    OUT map_items bigint,
+    OUT scan_items bigint,
+    OUT map_tuples bigint,
+    OUT scan_tuples bigint,
+    OUT exact boolean)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'garbage_verify_wrapper';
+
+COMMENT ON FUNCTION garbage_verify(regclass) IS
+    'ranges in which the live map and the table differ; writers and what walker_wait has not seen make differences';
+
+REVOKE ALL ON FUNCTION garbage_verify(regclass) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION garbage_verify(regclass) TO pg_stat_scan_tables;
+
 -- What a temporary table holds only its own process sees.
 ALTER FUNCTION garbage_summary(regclass) PARALLEL RESTRICTED;
 ALTER FUNCTION gs(regclass) PARALLEL RESTRICTED;

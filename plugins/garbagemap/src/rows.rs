@@ -24,6 +24,12 @@ impl Rows {
         Rows { info }
     }
 
+    /// How many columns the function was declared with.
+    pub fn columns(&self) -> usize {
+        // SAFETY: setDesc was set by `of`.
+        unsafe { (*(*self.info).setDesc).natts as usize }
+    }
+
     /// Add a row. There must be a value or NULL for each column.
     pub fn add<const N: usize>(&mut self, columns: [Option<Datum>; N]) {
         let mut values = columns.map(|c| c.unwrap_or(Datum::from(0)));

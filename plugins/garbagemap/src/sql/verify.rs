@@ -13,6 +13,8 @@ use walker_wal::RelFileLocator;
 
 /// How often a range that changes while it is compared is compared anew.
 const TRIES: u32 = 5;
+/// What the function was declared with by version 0.1.0: nothing about live tuples.
+const COLUMNS_0_1: usize = 8;
 
 #[pg_extern(sql = false)]
 fn garbage_verify(rel: pg_sys::Oid, fcinfo: pg_sys::FunctionCallInfo) {
@@ -46,9 +48,11 @@ fn fill(rows: &mut Rows, rel: pg_sys::Oid) -> Result<(), Error> {
             .unwrap_or(RangeState::Unknown);
         for attempt in 1..=TRIES {
             let found = scan.range(start, end);
+            let live = found.tuples.saturating_sub(found.dead);
             let agrees = |state: RangeState| {
                 let (dead, items) = numbers(state);
                 (dead.unwrap_or(0), items.unwrap_or(0)) == (found.dead, found.items)
+                    && tuples(state, end - start).is_none_or(|n| n == live)
             };
             if agrees(shown) {
                 break;
@@ -68,16 +72,18 @@ fn fill(rows: &mut Rows, rel: pg_sys::Oid) -> Result<(), Error> {
                 continue;
             }
             let (dead, items) = numbers(now);
-            rows.add([
-                bigint(u64::from(rangeno)),
-                bigint(u64::from(start)),
-                bigint(u64::from(end) - 1),
-                dead.and_then(bigint),
-                bigint(found.dead),
-                items.and_then(bigint),
-                bigint(found.items),
-                boolean(exact(now, end - start)),
-            ]);
+            let [first, last] = [start, end - 1].map(|blkno| bigint(blkno.into()));
+            let rangeno = bigint(rangeno.into());
+            let dead = [dead.and_then(bigint), bigint(found.dead)];
+            let items = [items.and_then(bigint), bigint(found.items)];
+            let tuples = [tuples(now, end - start).and_then(bigint), bigint(live)];
+            let exact = boolean(exact(now, end - start));
+            let ([a, b], [c, d], [e, f]) = (dead, items, tuples);
+            match rows.columns() {
+                // Until the extension is updated in this database.
+                COLUMNS_0_1 => rows.add([rangeno, first, last, a, b, c, d, exact]),
+                _ => rows.add([rangeno, first, last, a, b, c, d, e, f, exact]),
+            }
             break;
         }
         start = end;
@@ -96,6 +102,12 @@ fn numbers(state: RangeState) -> (Option<u64>, Option<u64>) {
         part.map(|c| u64::from(c.dead)),
         part.map(|c| u64::from(c.items)),
     )
+}
+
+/// The live ones, where their number is known.
+fn tuples(state: RangeState, size: u32) -> Option<u64> {
+    let known = known_part(state).filter(|_| exact(state, size));
+    known.and_then(|c| c.tuples).map(u64::from)
 }
 
 fn exact(state: RangeState, size: u32) -> bool {

@@ -5,9 +5,10 @@ use walker_tests::oracle::assert_map_exact;
 use walker_tests::pgbench::{Pgbench, mixed};
 use walker_tests::poll::poll_until;
 use walker_tests::process::signal;
-use walker_tests::{Cluster, Mode, Session};
+use walker_tests::{Cluster, Mode, Server, Session};
 
 const UNKNOWN: &str = "SELECT count(*) FROM garbage_tables WHERE NOT exact";
+const UNCOUNTED: &str = "SELECT count(*) FROM garbage_tables WHERE n_tuples IS NULL";
 
 #[test]
 fn everything_becomes_exact_under_load() {
@@ -31,9 +32,86 @@ fn everything_becomes_exact_under_load() {
     cluster.walker_wait();
     cluster.safe_psql("postgres", "SELECT garbage_base_scan()");
     assert_eq!(cluster.safe_psql("postgres", UNKNOWN), "0");
+    assert_eq!(cluster.safe_psql("postgres", UNCOUNTED), "0");
     assert_map_exact(&cluster, "postgres");
     let mismatches = "SELECT image_mismatches FROM garbage_status";
     assert_eq!(cluster.safe_psql("postgres", mismatches), "0");
+}
+
+/// All that VACUUM's record says of a page is that nothing on it is dead.
+#[test]
+fn what_is_all_visible_is_counted() {
+    let lean: &[&str] = match Server::get().major {
+        18.. => &["--no-data-checksums"], // which bring page images
+        _ => &[],
+    };
+    let cluster = Cluster::with_walker(
+        "visible",
+        lean,
+        "autovacuum = off\nfull_page_writes = off\nwal_writer_delay = '10s'",
+    );
+    cluster.safe_psql(
+        "postgres",
+        "CREATE TABLE t AS SELECT g FROM generate_series(1, 20000) AS g;
+         CREATE TABLE u AS SELECT g FROM generate_series(1, 20000) AS g",
+    );
+    forget(&cluster);
+    cluster.safe_psql("postgres", "VACUUM t");
+    cluster.walker_wait();
+    let found = |table: &str| {
+        let map = format!(
+            "SELECT sum(n_tuples), count(n_tuples) = count(*), bool_and(exact)
+             FROM garbage_map('{table}')"
+        );
+        cluster.safe_psql("postgres", &map)
+    };
+    let scan = "SELECT garbage_base_scan('t')";
+    assert_eq!(found("t"), "|f|t");
+    assert_ne!(cluster.safe_psql("postgres", scan), "0");
+    assert_eq!(found("t"), "20000|t|t");
+    // What nobody has flushed yet, so that the worker has not read it.
+    cluster.safe_psql("postgres", "VACUUM u");
+    cluster.walker_wait();
+    assert_eq!(found("u"), "|f|t");
+    let mut session = Session::open(&cluster, "postgres");
+    session.safe("BEGIN");
+    session.safe("DELETE FROM u WHERE g % 7 = 0");
+    cluster.safe_psql("postgres", "SELECT garbage_base_scan('u')");
+    assert_eq!(found("u"), "20000|t|t");
+    session.safe("COMMIT");
+    cluster.walker_wait();
+    assert_eq!(found("u"), "17143|t|t");
+    assert_map_exact(&cluster, "postgres");
+    assert_eq!(cluster.safe_psql("postgres", scan), "0");
+}
+
+/// `garbage_verify` says what is in the table and what the map has.
+#[test]
+fn what_differs_is_told() {
+    let cluster = Cluster::with_walker("differs", &[], "autovacuum = off");
+    cluster.safe_psql(
+        "postgres",
+        "CREATE TABLE t AS SELECT g FROM generate_series(1, 100) AS g",
+    );
+    cluster.walker_wait();
+    let verify = "SELECT * FROM garbage_verify('t')";
+    assert_eq!(cluster.safe_psql("postgres", verify), "");
+    let worker = cluster.stop_waiting_worker();
+    let differs = |sql: &str| {
+        cluster.safe_psql("postgres", sql);
+        cluster.safe_psql("postgres", verify)
+    };
+    assert_eq!(
+        differs("INSERT INTO t VALUES (0)"),
+        "0|0|0|0|0|0|0|100|101|t"
+    );
+    assert_eq!(
+        differs("DELETE FROM t WHERE g <= 7"),
+        "0|0|0|0|8|0|0|100|93|t"
+    );
+    signal("CONT", &[worker]);
+    cluster.walker_wait();
+    assert_eq!(cluster.safe_psql("postgres", verify), "");
 }
 
 /// A table of so many rows of which nothing is known, and a session that scans

@@ -118,6 +118,27 @@ fn a_cold_table_stays_exact_in_little_memory() {
     in_limits();
     cluster.safe_psql("postgres", "VACUUM (FREEZE) cold");
     in_limits();
+
+    // A scan counts them when there is memory again, and reads nothing before.
+    let scan = || cluster.safe_psql("postgres", "SELECT garbage_base_scan('cold')");
+    assert_eq!(
+        (scan(), cluster.safe_psql("postgres", counted)),
+        ("0".into(), "t".into())
+    );
+    cluster.append_conf("garbagemap.max_memory = '64MB'");
+    cluster.reload();
+    let limit = "SELECT pg_size_pretty(memory_limit) FROM garbage_status";
+    cluster.poll_query_until("postgres", limit, "64 MB");
+    assert_ne!(scan(), "0");
+    assert_eq!(
+        (scan(), cluster.safe_psql("postgres", counted)),
+        ("0".into(), "f".into())
+    );
+    assert_map_exact_and_known(&cluster, "postgres");
+    // It is kept as all that a scan tells.
+    restart(&cluster, Mode::Fast);
+    assert_eq!(cluster.safe_psql("postgres", counted), "f");
+    assert_map_exact_and_known(&cluster, "postgres");
 }
 
 /// With archiving, each stop begins a new segment before its checkpoint.

@@ -44,12 +44,14 @@ pub enum State {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u64)]
 pub enum Kind {
-    /// A scan of the relation begins.
+    /// A scan of the relation begins, which counts no tuples of known blocks.
     Begin = 1,
     /// A page.
     Page = 2,
     /// All pages were handed over; block number and LSN are the size.
     End = 3,
+    /// A scan begins that does.
+    BeginCounting = 4,
 }
 
 /// What the worker answers.
@@ -66,6 +68,8 @@ pub enum Answer {
     NoScan = 4,
     /// The worker knows of the scan, but the map does not any more.
     Forgotten = 5,
+    /// Read the page again when the WAL up to its LSN is applied.
+    Soon = 6,
 }
 
 const WORD_STATE: usize = 0;
@@ -228,6 +232,7 @@ impl Slot {
             1 => Kind::Begin,
             2 => Kind::Page,
             3 => Kind::End,
+            4 => Kind::BeginCounting,
             _ => return None,
         };
         let (_, blkno) = split(w[WORD_REL_BLOCK].load(Relaxed));
@@ -277,6 +282,7 @@ impl Slot {
             2 => Answer::Stale,
             3 => Answer::Undecided,
             5 => Answer::Forgotten,
+            6 => Answer::Soon,
             _ => Answer::NoScan,
         })
     }

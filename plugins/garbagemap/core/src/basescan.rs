@@ -16,6 +16,7 @@
 //! is in progress is still to come by; so it does not matter that it is asked
 //! later than the page was read.
 
+pub(crate) mod counted;
 mod held;
 
 use walker_wal::heap::Infomask;
@@ -40,6 +41,13 @@ pub struct BaseItem {
     pub xmax: TransactionId,
     /// `t_infomask`.
     pub infomask: u16,
+}
+
+impl BaseItem {
+    /// Whether it is a tuple (`LP_NORMAL`), dead or alive.
+    fn has_storage(&self) -> bool {
+        self.lp_flags == 1
+    }
 }
 
 impl From<BaseItem> for Item {
@@ -68,12 +76,17 @@ impl From<BaseItem> for Item {
 pub enum BaseOutcome {
     /// The block was known already; nothing was changed.
     Known,
+    /// The block was known already, but not how many tuples it has.
+    Counted,
     /// The block is known now.
     Applied,
     /// The block will be known when the WAL up to the page's LSN is applied.
     Ahead,
     /// The page was read too early: read it again.
     Stale,
+    /// The block is known, but to count its tuples the page was read too soon: read
+    /// it again when the WAL up to its LSN is applied.
+    Soon,
     /// The page does not tell its state: a transaction's status is not kept.
     Undecided,
     /// No scan of this relation is open; it was dropped, or memory was short.
@@ -86,6 +99,8 @@ pub(crate) struct Scan {
     /// See [`Ledger::base_scan`].
     number: u64,
     open: u32,
+    /// Whether tuples are to be counted where blocks are known without.
+    count: bool,
     /// End of the last record that set the block's page LSN.
     touched: Map<BlockNumber, u64>,
     /// Page LSN of the blocks that are ahead.
@@ -153,9 +168,10 @@ impl<S: Sink> Ledger<S> {
     }
 
     /// A backend is about to read pages of the relation. Pages it read before
-    /// this returned must not be handed over. The number of the scan, see
-    /// [`Ledger::base_scan`]; `None` if memory is short.
-    pub fn begin_base_scan(&mut self, locator: RelFileLocator) -> Option<u64> {
+    /// this returned must not be handed over. `count`: the tuples of blocks that
+    /// are known without their number, too, as far as there is room. The number of
+    /// the scan, see [`Ledger::base_scan`]; `None` if memory is short.
+    pub fn begin_base_scan(&mut self, locator: RelFileLocator, count: bool) -> Option<u64> {
         self.note_recent();
         let idx = self.open(locator)?;
         self.scans.by_rel.try_reserve(1).ok()?;
@@ -168,6 +184,7 @@ impl<S: Sink> Ledger<S> {
             }
         });
         scan.open += 1;
+        scan.count |= count;
         if let Some(rel) = self.rels.get_mut(idx) {
             rel.scanning = true;
         }
@@ -204,10 +221,13 @@ impl<S: Sink> Ledger<S> {
         if scan.ahead.contains_key(&blkno) {
             return BaseOutcome::Ahead;
         }
-        if match rel.ranges.get(rangeno) {
-            Some(range) => range.is_known(b),
-            None => rel.known_from.is_some_and(|from| blkno >= from),
-        } {
+        let (known, counted) = match rel.ranges.get(rangeno) {
+            Some(range) => (range.is_known(b), range.normal.get(b).is_some()),
+            // As far as it is known, it is empty.
+            None => (rel.known_from.is_some_and(|from| blkno >= from), true),
+        };
+        let count = scan.count && self.may_count();
+        if known && (counted || !count) {
             return BaseOutcome::Known;
         }
         if scan
@@ -223,6 +243,12 @@ impl<S: Sink> Ledger<S> {
             end_lsn: applied,
             sets_page_lsn: false,
         };
+        if known {
+            return self.count_block(idx, at, page_lsn, items);
+        }
+        if count {
+            self.count_again(idx, rangeno);
+        }
         let mut state = std::mem::take(&mut self.scratch);
         let items = items.iter().map(|&item| Ok((item.offnum, item)));
         let outcome = match self.decode_block(&mut state, at, (0, true), (items, |_, _| 0), oracle)

@@ -37,6 +37,7 @@ mod unsaved;
 mod xact;
 
 pub use audit::{ItemKind, Mismatch};
+pub use basescan::counted::has_room_for_counts;
 pub use basescan::{BaseItem, BaseOutcome};
 pub use block::MAX_OFFSET;
 pub use counters::{Counters, RATE_PERIODS, Rates};

@@ -36,6 +36,14 @@ impl Normal {
         Ok(normal)
     }
 
+    /// No block has a count.
+    pub(crate) fn uncounted(blocks: u8, mem: &mut Mem) -> Result<Self, NoMemory> {
+        let mut normal = Normal::try_new(blocks, mem)?;
+        normal.per_block.fill(UNCOUNTED);
+        normal.uncounted = blocks;
+        Ok(normal)
+    }
+
     pub(crate) fn try_clone(&self) -> Result<Self, NoMemory> {
         let mut per_block = Vec::new();
         per_block.try_reserve_exact(self.per_block.len())?;
@@ -73,6 +81,11 @@ impl Normal {
             .get(b as usize)
             .copied()
             .filter(|&n| n != UNCOUNTED)
+    }
+
+    /// Whether tuples are counted, but not this block's.
+    pub(crate) fn lacks(&self, b: u8) -> bool {
+        self.is_tracked() && self.get(b).is_none()
     }
 
     pub(crate) fn set(&mut self, b: u8, count: Option<u16>) {

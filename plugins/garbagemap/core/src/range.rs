@@ -131,6 +131,28 @@ impl Range {
         (self.age(), !std::mem::replace(&mut self.waiting, true))
     }
 
+    /// Count the tuples again, if that was given up. Those that are there now, in
+    /// blocks that are known or `held` back, are for the caller to count. Without
+    /// memory it stays as it is.
+    pub(crate) fn count_again(&mut self, blocks: u8, held: BlockMask, mem: &mut Mem) {
+        if self.normal.is_tracked() {
+            return;
+        }
+        if let Ok(normal) = Normal::uncounted(blocks, mem) {
+            self.normal = normal;
+            let empty = (0..blocks).filter(|&b| !self.known.get(b) && !held.get(b));
+            empty.for_each(|b| self.normal.set(b, Some(0)));
+        }
+    }
+
+    /// These blocks, of which nothing is held, are known to be empty.
+    pub(crate) fn know_empty(&mut self, blocks: BlockMask) {
+        for b in (0..crate::MAX_RANGE_BLOCKS as u8).filter(|&b| blocks.get(b)) {
+            self.known.set(b, true);
+            self.normal.set(b, Some(0));
+        }
+    }
+
     /// The page was (re-)initialised: known, and empty.
     pub(crate) fn init_block(&mut self, b: u8, mem: &mut Mem) {
         self.clear_block(b, mem);

@@ -5,7 +5,7 @@ use walker_wal::{BlockNumber, RelFileLocator};
 use crate::block::BlockMask;
 use crate::counters::Counted;
 use crate::horizon::Horizon;
-use crate::mem::{Boxed, MALLOC_OVERHEAD, Map, Mem, NoMemory, try_push};
+use crate::mem::{Boxed, MALLOC_OVERHEAD, Map, Mem, NoMemory, list_bytes, try_push};
 use crate::normal::Normal;
 use crate::range::Range;
 use crate::range_map::RangeMap;
@@ -84,6 +84,12 @@ pub(crate) struct Relation<R> {
 const RELATION_BYTES: usize = 592;
 /// What a range costs beside what [`Range::heap_bytes`] counts.
 const RANGE_BYTES: usize = size_of::<Range>() + MALLOC_OVERHEAD;
+
+/// What a range of so many blocks costs whose tuples are counted, at most, beside
+/// garbage.
+pub(crate) fn counted_range_bytes(blocks: u32) -> u64 {
+    RANGE_BYTES as u64 + list_bytes::<u16>(blocks as usize) as u64
+}
 
 impl<R> Relation<R> {
     fn new(locator: RelFileLocator) -> Self {

@@ -124,17 +124,19 @@ impl BaseScans {
         };
         let id = slot.scan(pid);
         let answer = match kind {
-            Kind::Begin => match ledger.begin_base_scan(locator) {
-                Some(number) => {
-                    self.open.push(Open {
-                        id,
-                        locator,
-                        number,
-                    });
-                    Answer::Done
+            Kind::Begin | Kind::BeginCounting => {
+                match ledger.begin_base_scan(locator, kind == Kind::BeginCounting) {
+                    Some(number) => {
+                        self.open.push(Open {
+                            id,
+                            locator,
+                            number,
+                        });
+                        Answer::Done
+                    }
+                    None => Answer::NoScan,
                 }
-                None => Answer::NoScan,
-            },
+            }
             Kind::Page => match self.find(id).filter(|open| open.locator == locator) {
                 None => Answer::NoScan,
                 Some(open) if !open.is_kept(ledger) => Answer::Forgotten,
@@ -144,11 +146,12 @@ impl BaseScans {
                     match ledger.base_block(locator, blkno, lsn, items, applied, &mut ServerOracle)
                     {
                         BaseOutcome::Known => Answer::Done,
-                        BaseOutcome::Applied | BaseOutcome::Ahead => {
+                        BaseOutcome::Counted | BaseOutcome::Applied | BaseOutcome::Ahead => {
                             self.unsaved.told();
                             Answer::Done
                         }
                         BaseOutcome::Stale => Answer::Stale,
+                        BaseOutcome::Soon => Answer::Soon,
                         BaseOutcome::Undecided => Answer::Undecided,
                         BaseOutcome::NoScan => Answer::Forgotten,
                     }

@@ -1,6 +1,7 @@
 //! `garbage_base_scan`: learn what predates the walker, while writers go on.
 //!
-//! The backend reads the pages the map does not know, a few at a time, and
+//! The backend reads the pages the map does not know, or knows without the number
+//! of their tuples if that can be kept, a few at a time, and
 //! hands line pointers and tuple headers to the worker together with the
 //! page's LSN; the worker knows what has been applied and what not.
 
@@ -9,8 +10,8 @@ use crate::mailbox::{Answer, Kind, MAILBOX_NAME, Mailbox, ScanId, Slot};
 use crate::relation::{OpenTable, Table};
 use crate::scan::TableScan;
 use crate::{area, guc, privilege};
-use garbagemap_core::BaseItem;
 use garbagemap_core::map::{MapReader, RangeState};
+use garbagemap_core::{BaseItem, has_room_for_counts};
 use pgrx::prelude::*;
 use std::time::{Duration, Instant};
 use walker_plugin::{Services, services};
@@ -18,9 +19,13 @@ use walker_wal::{Lsn, RelFileLocator};
 
 /// Slots one scan uses at most, so that several scans fit.
 const PIPELINE: usize = 6;
-/// A page that is changed each time it is read is left unknown after so many
+/// A page that is changed each time it is read is left as it is after so many
 /// tries; its next image makes it known.
 const TRIES: u32 = 20;
+/// So long the worker is waited for to come to a page that was changed just now,
+/// with the table locked. If it takes longer, no page of the scan waits any more,
+/// and those that are ahead are not counted.
+const SOON: Duration = Duration::from_secs(1);
 /// A worker that does not answer for so long is not there.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -55,12 +60,13 @@ pub(super) fn scan(rel: pg_sys::Oid) -> Result<i64, Error> {
     let blocks = open.blocks(pg_sys::ForkNumber::MAIN_FORKNUM);
     drop(open);
     let mut scan = BaseScan::new(table, locator, blocks, services, mailbox)?;
-    scan.begin()?;
+    let count = scan.counts_tuples(&map);
+    scan.begin(count)?;
     // From now on blocks that come are seen by the worker.
     if let Some(open) = scan.reopen()? {
         scan.blocks = open.blocks(pg_sys::ForkNumber::MAIN_FORKNUM);
     }
-    let read = scan.all_pages(&map)?;
+    let read = scan.all_pages(&map, count)?;
     scan.end()?;
     Ok(read)
 }
@@ -69,6 +75,8 @@ pub(super) fn scan(rel: pg_sys::Oid) -> Result<i64, Error> {
 struct Waiting {
     slot: usize,
     blkno: u32,
+    /// What the page's LSN was.
+    lsn: Lsn,
     tries: u32,
 }
 
@@ -82,6 +90,8 @@ struct BaseScan {
     id: ScanId,
     waiting: Vec<Waiting>,
     begun: bool,
+    /// Whether pages that are ahead of the worker are waited for, see [`SOON`].
+    waits: bool,
     started: Instant,
     items: Vec<BaseItem>,
 }
@@ -107,6 +117,7 @@ impl BaseScan {
             id: ScanId { pid, number },
             waiting: Vec::new(),
             begun: false,
+            waits: true,
             started: Instant::now(),
             items: Vec::new(),
         };
@@ -121,16 +132,31 @@ impl BaseScan {
         }
     }
 
-    fn begin(&mut self) -> Result<(), Error> {
+    fn begin(&mut self, count: bool) -> Result<(), Error> {
         self.begun = true;
-        match self.ask(Kind::Begin, 0, Lsn(0))? {
+        let kind = match count {
+            true => Kind::BeginCounting,
+            false => Kind::Begin,
+        };
+        match self.ask(kind, 0, Lsn(0))? {
             Answer::Done => Ok(()),
             _ => Err(Error::NoMemory),
         }
     }
 
-    /// Read every page the map does not know; the number of pages read.
-    fn all_pages(&mut self, map: &MapReader<'_>) -> Result<i64, Error> {
+    /// Whether there is memory to count the tuples of all ranges of which their
+    /// number is not known: a part of them tells nothing of the table.
+    fn counts_tuples(&self, map: &MapReader<'_>) -> bool {
+        let (Some(relation), Some(status)) = (map.find(self.locator), map.status()) else {
+            return false;
+        };
+        let uncounted = relation.published().filter(|(_, c)| c.tuples.is_none());
+        let (used, limit) = (status.memory_used, status.memory_limit);
+        has_room_for_counts(uncounted.count() as u64, map.range_blocks(), used, limit)
+    }
+
+    /// Read every page the map does not know all of; the number of pages read.
+    fn all_pages(&mut self, map: &MapReader<'_>, count: bool) -> Result<i64, Error> {
         let width = map.range_blocks();
         let total = self.blocks;
         let mut ranges = map.find(self.locator).map(|r| r.ranges());
@@ -139,7 +165,7 @@ impl BaseScan {
         while start < total {
             let end = start.saturating_add(width).min(total);
             let state = ranges.as_mut().and_then(Iterator::next);
-            if !is_known(state, end - start) {
+            if !is_known(state, end - start, count) {
                 let Some(open) = self.reopen()? else { break };
                 read += self.range(&open, start, end)?;
                 drop(open);
@@ -188,64 +214,81 @@ impl BaseScan {
         let busy = |i: &usize| self.waiting.iter().any(|w| w.slot == *i);
         let free = (0..self.slots.len()).find(|i| !busy(i));
         let Some(slot) = free else { return Ok(()) };
-        self.post_page(pages, slot, blkno);
-        self.waiting.push(Waiting {
-            slot,
-            blkno,
-            tries: 1,
-        });
+        self.post_page(pages, slot, blkno, 1);
         Ok(())
     }
 
-    fn post_page(&mut self, pages: &mut TableScan<'_>, slot: usize, blkno: u32) {
-        let lsn = pages.headers(blkno, &mut self.items);
+    fn post_page(&mut self, pages: &mut TableScan<'_>, slot: usize, blkno: u32, tries: u32) {
+        let mut lsn = pages.headers(blkno, &mut self.items);
+        if !lsn.is_valid() {
+            // A new page. It may have been another one, which was cut off since by
+            // what the worker has not read yet: it is what it is no earlier than now.
+            let now = position();
+            let found = pages.headers(blkno, &mut self.items);
+            lsn = if found.is_valid() { found } else { now };
+        }
         if let Some(slot) = self.slots.get(slot) {
             slot.set_items(&self.items);
-            slot.post(self.id, Kind::Page, self.locator, blkno, lsn);
+        }
+        self.post(Waiting {
+            slot,
+            blkno,
+            lsn,
+            tries,
+        });
+    }
+
+    /// Hand over what is in a slot.
+    fn post(&mut self, page: Waiting) {
+        if let Some(slot) = self.slots.get(page.slot) {
+            slot.post(self.id, Kind::Page, self.locator, page.blkno, page.lsn);
         }
         self.services.wake();
+        self.waiting.push(page);
     }
 
     /// Wait for answers and act on them.
     fn collect(&mut self, pages: &mut TableScan<'_>) -> Result<(), Error> {
         let asked = Instant::now();
         loop {
-            let mut again = Vec::new();
-            let mut answered = false;
             let slots = &self.slots;
-            let mut failed = None;
-            self.waiting
-                .retain(|w| match slots.get(w.slot).and_then(|s| s.answered()) {
-                    None => true,
-                    Some(answer) => {
-                        answered = true;
-                        match answer {
-                            Answer::NoScan => failed = Some(Error::ScanLost),
-                            Answer::Forgotten => failed = Some(Error::ScanForgotten),
-                            Answer::Stale if w.tries < TRIES => {
-                                again.push((w.slot, w.blkno, w.tries));
-                            }
-                            Answer::Stale | Answer::Done | Answer::Undecided => {}
-                        }
-                        false
+            let answers = self.waiting.extract_if(.., |w| {
+                slots
+                    .get(w.slot)
+                    .is_some_and(|slot| slot.answered().is_some())
+            });
+            let answered: Vec<Waiting> = answers.collect();
+            if answered.is_empty() {
+                self.pause(asked)?;
+                continue;
+            }
+            let mut soon = Vec::new();
+            for page in answered {
+                match self.slots.get(page.slot).and_then(|slot| slot.answered()) {
+                    Some(Answer::NoScan) => return Err(Error::ScanLost),
+                    Some(Answer::Forgotten) => return Err(Error::ScanForgotten),
+                    Some(Answer::Stale) if page.tries < TRIES => {
+                        self.post_page(pages, page.slot, page.blkno, page.tries + 1);
                     }
-                });
-            if let Some(error) = failed {
-                return Err(error);
+                    Some(Answer::Soon) if self.waits => soon.push(page),
+                    _ => {}
+                }
             }
-            for (slot, blkno, tries) in again {
-                self.post_page(pages, slot, blkno);
-                self.waiting.push(Waiting {
-                    slot,
-                    blkno,
-                    tries: tries + 1,
-                });
-            }
-            if answered {
-                return Ok(());
-            }
-            self.pause(asked)?;
+            return self.post_soon(soon);
         }
+    }
+
+    /// Hand over once more what the worker had not come to: if it is the same then,
+    /// it counts.
+    fn post_soon(&mut self, pages: Vec<Waiting>) -> Result<(), Error> {
+        let Some(last) = pages.iter().map(|page| page.lsn).max() else {
+            return Ok(());
+        };
+        self.waits = self.wait_until_applied(last, Some(SOON))?;
+        if self.waits {
+            pages.into_iter().for_each(|page| self.post(page));
+        }
+        Ok(())
     }
 
     /// Say something that is no page, and wait for the answer.
@@ -300,19 +343,31 @@ impl BaseScan {
             Answer::Forgotten => return Err(Error::ScanForgotten),
             _ => return Err(Error::ScanLost),
         }
+        self.wait_until_applied(lsn, None).map(drop)
+    }
+
+    /// Wait until the worker has come to a position, or `most` so long; whether it
+    /// has.
+    fn wait_until_applied(&self, lsn: Lsn, most: Option<Duration>) -> Result<bool, Error> {
+        // So that the worker finds it when it is woken.
+        flush(lsn);
+        self.services.wake();
         // SAFETY: set once at server start.
         let segment = unsafe { pg_sys::wal_segment_size } as u32;
         let applied = || crate::area::applied_lsn().unwrap_or(Lsn(0));
-        let mut last = applied();
-        let mut moved = Instant::now();
+        let began = Instant::now();
+        let (mut last, mut moved) = (applied(), began);
         while !last.reaches(lsn, segment) {
+            if most.is_some_and(|most| began.elapsed() > most) {
+                return Ok(false);
+            }
             self.pause(moved)?;
             let now = applied();
             if now != last {
                 (last, moved) = (now, Instant::now());
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -330,8 +385,11 @@ impl Drop for BaseScan {
     }
 }
 
-fn is_known(state: Option<RangeState>, blocks: u32) -> bool {
-    matches!(state, Some(RangeState::Counts(c)) if u32::from(c.first_unknown) >= blocks)
+/// Whether all that is wanted of the range is known, `count`: with the number of
+/// its tuples.
+fn is_known(state: Option<RangeState>, blocks: u32, count: bool) -> bool {
+    matches!(state, Some(RangeState::Counts(c))
+        if u32::from(c.first_unknown) >= blocks && (c.tuples.is_some() || !count))
 }
 
 /// Sleep; a set latch ends it, an interrupt raises its error.

@@ -4,6 +4,7 @@ use walker_wal::{BlockNumber, Lsn};
 
 use super::ENTRY_BYTES;
 use crate::Sink;
+use crate::block::BlockMask;
 use crate::ledger::{At, Ledger};
 use crate::mem::{try_insert, try_push};
 
@@ -109,7 +110,7 @@ impl<S: Sink> Ledger<S> {
     }
 
     /// The relation had `blocks` blocks when the scan began. Those behind that are
-    /// not known do not exist, unless a record has named them since, which was
+    /// not known, or not counted, do not exist, unless a record has named them since, which was
     /// before `lsn` or not, and could not be made use of.
     fn know_from(&mut self, idx: u32, blocks: BlockNumber, lsn: u64) {
         let geo = self.geo;
@@ -120,17 +121,18 @@ impl<S: Sink> Ledger<S> {
         let named = |blkno: BlockNumber| scan.touched.contains_key(&blkno);
         let mut changed = Vec::new();
         for (rangeno, range) in rel.ranges.iter_mut() {
-            let unknown = (0..geo.range_blocks())
+            let absent = (0..geo.range_blocks())
                 .map(|b| (b, geo.blkno(rangeno, b)))
-                .filter(|&(b, blkno)| blkno >= blocks && !range.known.get(b))
+                .filter(|&(_, blkno)| blkno >= blocks)
+                .filter(|&(b, _)| !range.known.get(b) || range.normal.lacks(b))
                 .filter(|&(_, blkno)| !named(blkno) && !scan.ahead.contains_key(&blkno));
-            let mask = unknown.fold(range.known, |mut mask, (b, _)| {
+            let mask = absent.fold(BlockMask::default(), |mut mask, (b, _)| {
                 mask.set(b, true);
                 mask
             });
-            if mask != range.known && try_push(&mut changed, rangeno).is_ok() {
+            if mask != BlockMask::default() && try_push(&mut changed, rangeno).is_ok() {
                 self.saving.changed(range, idx, rangeno);
-                range.known = mask; // what was unknown holds nothing
+                range.know_empty(mask);
             }
         }
         let locator = rel.locator;

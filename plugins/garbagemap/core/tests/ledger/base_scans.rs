@@ -10,7 +10,7 @@ use crate::sim::page::Page;
 use crate::sim::sink::TestSink;
 use crate::told::{Told, dead, feed, ledger, main_only, spec, tuple, words};
 
-fn live(n: u16) -> Vec<BaseItem> {
+pub fn live(n: u16) -> Vec<BaseItem> {
     items(n, 0, HEAP_XMIN_FROZEN | HEAP_XMAX_INVALID)
 }
 
@@ -34,7 +34,7 @@ fn a_base_scan_among_writers() {
         l.base_block(r, 0, Lsn(5), &live(3), Lsn(9), none),
         BaseOutcome::NoScan
     );
-    assert!(l.begin_base_scan(r).is_some());
+    assert!(l.begin_base_scan(r, true).is_some());
     // A record on an unknown block: the page read before it is stale.
     apply(&mut l, &delete(r, 0, 1, 800, 100));
     assert_eq!(
@@ -100,7 +100,7 @@ fn a_base_scan_among_writers() {
 fn a_scan_ends_with_its_relation() {
     let mut l = ledger();
     let none = &mut Told::default();
-    assert!(l.begin_base_scan(rel(1)).is_some());
+    assert!(l.begin_base_scan(rel(1), true).is_some());
     assert_eq!(
         l.base_block(rel(1), 0, Lsn(50), &live(1), Lsn(9), none),
         BaseOutcome::Ahead
@@ -115,7 +115,7 @@ fn a_scan_ends_with_its_relation() {
     l.end_base_scan(rel(1), None, Lsn(1000));
 
     // What is held back goes with a transaction nobody knows of.
-    assert!(l.begin_base_scan(rel(2)).is_some());
+    assert!(l.begin_base_scan(rel(2), true).is_some());
     let mut items = live(1);
     (items[0].xmax, items[0].infomask) = (800, HEAP_XMIN_FROZEN);
     let told = &mut Told::of(&[(800, XidStatus::InProgress)]);
@@ -139,7 +139,7 @@ fn a_scan_ends_with_its_relation() {
 #[test]
 fn what_a_scan_cannot_know_is_shown_at_once() {
     let mut l = ledger();
-    assert!(l.begin_base_scan(rel(1)).is_some());
+    assert!(l.begin_base_scan(rel(1), true).is_some());
     let delete = RecordBuilder::new(RmgrId::HEAP, 0x10)
         .xid(700)
         .main_data(&[0xBC, 2, 0, 0, 2, 0, 0, 0])
@@ -160,7 +160,7 @@ fn what_a_scan_cannot_know_is_shown_at_once() {
 fn a_copied_database_has_nothing_that_is_held_back() {
     let mut l = ledger();
     let told = &mut Told::of(&[(800, XidStatus::Committed)]);
-    assert!(l.begin_base_scan(rel(1)).is_some());
+    assert!(l.begin_base_scan(rel(1), true).is_some());
     for b in 0..5 {
         let outcome = l.base_block(rel(1), b, Lsn(5), &live(7), Lsn(10), told);
         assert_eq!(outcome, BaseOutcome::Applied);
@@ -185,7 +185,7 @@ fn a_copied_database_has_nothing_that_is_held_back() {
 fn a_block_that_came_during_a_scan() {
     let mut l = ledger();
     let none = &mut Told::default();
-    assert!(l.begin_base_scan(rel(1)).is_some()); // of 0 blocks
+    assert!(l.begin_base_scan(rel(1), true).is_some()); // of 0 blocks
     apply(&mut l, &fill(rel(1), 0, 9, 20));
     // An image nobody can decide about.
     let page = Page {
@@ -206,14 +206,14 @@ fn a_block_that_came_during_a_scan() {
 #[test]
 fn a_scan_that_was_forgotten_is_not_the_next_one() {
     let mut l = ledger();
-    assert!(l.begin_base_scan(rel(1)).is_some());
+    assert!(l.begin_base_scan(rel(1), true).is_some());
     let first = l.base_scan(rel(1));
     assert!(first.is_some());
-    assert!(l.begin_base_scan(rel(1)).is_some());
+    assert!(l.begin_base_scan(rel(1), true).is_some());
     assert_eq!(l.base_scan(rel(1)), first);
     l.mark_all_unknown();
     assert_eq!(l.base_scan(rel(1)), None);
-    assert!(l.begin_base_scan(rel(1)).is_some());
+    assert!(l.begin_base_scan(rel(1), true).is_some());
     let second = l.base_scan(rel(1));
     assert!(second.is_some() && second != first);
 }

@@ -1,8 +1,9 @@
 //! Large tables that nobody changes need next to no memory where that is short.
 
-use garbagemap_core::{Config, Ledger};
-use walker_wal::{Major, RelFileLocator};
+use garbagemap_core::{BaseOutcome, Config, Ledger};
+use walker_wal::{Lsn, Major, RelFileLocator};
 
+use crate::base_scans::live;
 use crate::limits::{Fake, Full, Nobody, apply, create, delete, end, fill, rel, running};
 use crate::sim::sink::TestSink;
 
@@ -201,6 +202,48 @@ fn a_cold_table_is_cut() {
         ledger.mark_all_unknown();
         assert_eq!(ledger.stats().memory_used, 0);
     }
+}
+
+/// What each page of the table tells a base scan.
+fn scanned(ledger: &mut Ledger<TestSink>) -> Vec<BaseOutcome> {
+    let (page_lsn, applied) = (Lsn(100), Lsn(1 << 20));
+    assert!(ledger.begin_base_scan(rel(1), true).is_some());
+    let blocks = 0..RANGES * 32;
+    let outcomes = blocks
+        .map(|b| ledger.base_block(rel(1), b, page_lsn, &live(2), applied, &mut Nobody))
+        .collect();
+    ledger.end_base_scan(rel(1), Some((RANGES * 32, applied)), applied);
+    outcomes
+}
+
+#[test]
+fn a_scan_counts_as_far_as_there_is_room() {
+    let mut ledger = cold();
+    // Never is memory short for it.
+    let cleaned = ledger.stats().ranges_cleaned;
+    let outcomes = scanned(&mut ledger);
+    assert!(ledger.stats().memory_used <= MAX_MEMORY as u64 / 4 * 3);
+    assert_eq!(ledger.stats().ranges_cleaned, cleaned);
+    assert!(outcomes.contains(&BaseOutcome::Known));
+    assert!(outcomes.contains(&BaseOutcome::Counted));
+    assert_known(&ledger, rel(1), RANGES * 32, &[]);
+
+    ledger.set_max_memory(1 << 30);
+    let outcomes = scanned(&mut ledger);
+    let counted = |outcome| matches!(outcome, BaseOutcome::Counted | BaseOutcome::Known);
+    assert!(outcomes.into_iter().all(counted));
+    assert_known(&ledger, rel(1), RANGES * 32, &[]);
+    let shown = &ledger.sink().get(rel(1)).expect("the table").ranges;
+    assert!(shown.values().all(|counts| counts.tuples == Some(64)));
+    // Nothing is left to do.
+    let outcomes = scanned(&mut ledger);
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| *outcome == BaseOutcome::Known)
+    );
+    ledger.mark_all_unknown();
+    assert_eq!(ledger.stats().memory_used, 0);
 }
 
 #[test]

@@ -117,7 +117,7 @@ impl Batch {
 #[test]
 fn nothing_reads_as_empty_too_early() {
     let mut l = ledger();
-    assert!(l.begin_base_scan(rel(1)).is_some());
+    assert!(l.begin_base_scan(rel(1), true).is_some());
     let image = hint_image(1, 0, vec![tuple(3, 0, 0x0200), tuple(2, 0, 0x0900)]);
     read(&mut l, image, 10, &mut Told::default());
     assert!(l.sink().get(rel(1)).unwrap().ranges.is_empty());

@@ -181,8 +181,10 @@ prepare "$1"
 step "building the tests"
 build_tests >"$work/programs"
 [ -s "$work/programs" ] || die "there are no tests"
-# In a process group of its own, so that all of it ends with us.
+# In a process group of its own, so that all of it ends with us. That is a session
+# of its own, too, which Linux may give half of the time however nice it is.
 setsid nice -n 19 bash -c "$(declare -f prepare prepare_rest)
+  echo 19 2>/dev/null >/proc/self/autogroup || true
   . scripts/env.sh
   work='$work' prepare_rest ${*:2} bench fuzzing" &
 preparing=$!

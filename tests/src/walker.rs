@@ -37,6 +37,15 @@ impl Cluster {
         cluster
     }
 
+    /// Sets `garbagemap.max_memory`, by a reload, to a size as `pg_size_pretty` prints
+    /// it, and waits until the worker goes by it.
+    pub fn set_max_memory(&self, size: &str) {
+        self.append_conf(&format!("garbagemap.max_memory = '{size}'"));
+        self.reload();
+        let limit = "SELECT pg_size_pretty(memory_limit) FROM garbage_status";
+        self.poll_query_until("postgres", limit, size);
+    }
+
     /// Creates walker, garbagemap and the extensions tests look through.
     pub fn create_extensions(&self, database: &str) {
         let mut names = Vec::new();

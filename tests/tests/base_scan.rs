@@ -169,13 +169,7 @@ fn the_next_scan_of_a_session_is_another() {
 #[test]
 fn a_scan_that_was_forgotten_says_so() {
     let (cluster, mut scan) = slow_scans("forgotten", 1_000_000);
-    let memory = |size: &str| {
-        cluster.append_conf(&format!("garbagemap.max_memory = '{size}'"));
-        cluster.reload();
-        let limit = "SELECT pg_size_pretty(memory_limit) FROM garbage_status";
-        cluster.poll_query_until("postgres", limit, size);
-    };
-    memory("1024 kB");
+    cluster.set_max_memory("1024 kB");
     scan.send("SELECT garbage_base_scan('t')");
     let pid = "SELECT pid FROM garbage_base_scan_progress
                WHERE relid = 't'::regclass AND blocks_done > 0";
@@ -192,7 +186,7 @@ fn a_scan_that_was_forgotten_says_so() {
     let degraded = "SELECT degraded_relations > 0 FROM garbage_status";
     assert_eq!(cluster.safe_psql("postgres", degraded), "t");
 
-    memory("256 MB");
+    cluster.set_max_memory("256 MB");
     let mut another = Session::open(&cluster, "postgres");
     another.safe("SET garbagemap.base_scan_rate = '1MB'");
     another.send("SELECT garbage_base_scan('t')");

@@ -125,10 +125,7 @@ fn a_cold_table_stays_exact_in_little_memory() {
         (scan(), cluster.safe_psql("postgres", counted)),
         ("0".into(), "t".into())
     );
-    cluster.append_conf("garbagemap.max_memory = '64MB'");
-    cluster.reload();
-    let limit = "SELECT pg_size_pretty(memory_limit) FROM garbage_status";
-    cluster.poll_query_until("postgres", limit, "64 MB");
+    cluster.set_max_memory("64 MB");
     assert_ne!(scan(), "0");
     assert_eq!(
         (scan(), cluster.safe_psql("postgres", counted)),

@@ -43,13 +43,6 @@ pub struct BaseItem {
     pub infomask: u16,
 }
 
-impl BaseItem {
-    /// Whether it is a tuple (`LP_NORMAL`), dead or alive.
-    fn has_storage(&self) -> bool {
-        self.lp_flags == 1
-    }
-}
-
 impl From<BaseItem> for Item {
     fn from(item: BaseItem) -> Item {
         let BaseItem {

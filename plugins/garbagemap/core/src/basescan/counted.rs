@@ -7,6 +7,7 @@ use walker_wal::Lsn;
 use super::{BaseItem, BaseOutcome};
 use crate::Sink;
 use crate::block::BlockMask;
+use crate::image::Item;
 use crate::ledger::{At, Ledger};
 use crate::range::Effect;
 use crate::relation::counted_range_bytes;
@@ -63,7 +64,8 @@ impl<S: Sink> Ledger<S> {
         if page_lsn > at.end_lsn {
             return BaseOutcome::Soon;
         }
-        let tuples = items.iter().filter(|item| item.has_storage()).count();
+        let is_tuple = |item: &&BaseItem| matches!(Item::from(**item), Item::Tuple { .. });
+        let tuples = items.iter().filter(is_tuple).count();
         let (rangeno, _) = self.geo.split(at.blkno);
         let (blocks, held) = (self.geo.range_blocks(), self.held(idx, rangeno));
         let done = self.change(idx, at, 0, true, |range, b, mem| {

@@ -110,8 +110,8 @@ impl<S: Sink> Ledger<S> {
     }
 
     /// The relation had `blocks` blocks when the scan began. Those behind that are
-    /// not known, or not counted, do not exist, unless a record has named them since, which was
-    /// before `lsn` or not, and could not be made use of.
+    /// not known, or not counted, do not exist, unless a record has named them
+    /// since, which was before `lsn` or not, and could not be made use of.
     fn know_from(&mut self, idx: u32, blocks: BlockNumber, lsn: u64) {
         let geo = self.geo;
         let more = self.know_from_here(idx, blocks);

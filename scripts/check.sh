@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# What must hold before a change goes in: style, lints, the pure crates' own
-# tests, then, on each server, the tests on real clusters.
+# What must hold before a change goes in: style, lints, on each server the tests on
+# real clusters, and beside them the pure crates' own tests.
 #
 # usage: scripts/check.sh [MAJOR...]        all four if none is given
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/env.sh
 [ $# -gt 0 ] || set -- 15 16 17 18
+first=$1
 # What may be set for one server must not stand for all.
 unset PGRX_PG_CONFIG_PATH
 pure=(-p walker-wal -p walker-state -p garbagemap-core -p garbagemap-picture -p walstat-core)
@@ -21,9 +22,16 @@ work=$CARGO_TARGET_DIR/check logs=$CARGO_TARGET_DIR/check/logs
 rm -rf "$work"
 mkdir -p "$logs"
 
-# The server, the lints, the build and its installation.
+# The server, the lints, the build and its installation; or something that is no
+# server.
 prepare() {
   case "$1" in
+    pure)
+      cargo clippy "${pure[@]}" -p walker-tests --all-targets -- -D warnings &&
+        cargo test "${pure[@]}" &&
+        RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps "${pure[@]}"
+      return
+      ;;
     bench)
       cargo clippy -p walker-bench --all-targets -- -D warnings &&
         cargo test --quiet -p walker-bench --lib
@@ -34,18 +42,23 @@ prepare() {
       return
       ;;
   esac
-  scripts/setup.sh "$1" &&
+  # The first is there; and in the background, the others may be under way.
+  { [ "$1" = "$first" ] || scripts/setup.sh "$1"; } &&
     cargo clippy -p walker -p garbagemap -p walstat -p walker-plugin -p message_log \
       -p rust_misdeeds --no-default-features --features "pg$1" -- -D warnings &&
     scripts/install.sh install "$(pg_config_of "$1")" dev
 }
 
-# Tests wait most of their time: meanwhile the next servers are prepared, and
-# at last the bench is looked at and the pure crates are fuzzed, which gives way to
-# the tests. A file tells how each ended.
+# Meanwhile the next servers are prepared, and at last the pure crates are linted,
+# tested and fuzzed and the bench is looked at, all of which gives way to the tests.
+# The servers themselves come first, for of cargo only one can run in a place, and
+# the tests of the first server wait for that. A file tells how each ended.
 prepare_rest() {
   local what
-  for what in "$@"; do
+  # Should one fail, it fails again where it is wanted.
+  [ -z "$rest" ] || scripts/setup.sh $rest >"$work/servers.log" 2>&1 || true
+  until [ -s "$work/programs" ]; do sleep 1; done
+  for what in $rest pure bench fuzzing; do
     if prepare "$what" >"$work/$what.log" 2>&1; then
       echo well >"$work/$what.end"
     else
@@ -76,11 +89,6 @@ prepared() {
 
 step "formatting"
 cargo fmt --all --check
-
-step "lints and tests of the pure crates"
-cargo clippy "${pure[@]}" -p walker-tests --all-targets -- -D warnings
-cargo test "${pure[@]}"
-RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps "${pure[@]}"
 
 # The last server is tried with everything, and so is each if there are but
 # one or two. The others are tried with what depends on the major version: the
@@ -176,17 +184,12 @@ summary() {
 }
 
 majors=("$@")
-step "PostgreSQL $1: lints, build and install"
-prepare "$1"
-step "building the tests"
-build_tests >"$work/programs"
-[ -s "$work/programs" ] || die "there are no tests"
 # In a process group of its own, so that all of it ends with us. That is a session
 # of its own, too, which Linux may give half of the time however nice it is.
-setsid nice -n 19 bash -c "$(declare -f prepare prepare_rest)
+setsid nice -n 19 bash -c "$(declare -f prepare prepare_rest; declare -p pure first)
   echo 19 2>/dev/null >/proc/self/autogroup || true
   . scripts/env.sh
-  work='$work' prepare_rest ${*:2} bench fuzzing" &
+  work='$work' rest='${*:2}' prepare_rest" &
 preparing=$!
 # Before its time: of what is left running the end is shown.
 leave() {
@@ -199,6 +202,12 @@ leave() {
   kill -- "-$preparing" "${!running[@]}" 2>/dev/null || true
 }
 trap leave EXIT
+step "PostgreSQL $1: lints, build and install"
+prepare "$1"
+step "building the tests"
+build_tests >"$work/programs.new"
+[ -s "$work/programs.new" ] || die "there are no tests"
+mv "$work/programs.new" "$work/programs"
 for major in "$@"; do
   [ "$major" = "$1" ] || prepared "$major"
   read -r -a which -d '' < <(tests_of "$1" "$major" "$@") || true
@@ -221,7 +230,9 @@ for major in "$@"; do
 done
 at_most 0
 
-[ -e "$work/fuzzing.end" ] || step "fuzzing"
+[ -e "$work/fuzzing.end" ] || step "the pure crates, the bench, fuzzing"
+prepared pure
+cat "$work/pure.log"
 prepared bench
 prepared fuzzing
 grep "fuzzed" "$work/fuzzing.log" >&2

@@ -40,7 +40,10 @@ strip --strip-unneeded "$lib"/*.so
 install -m 644 "$from$("$pg_config" --sharedir)/extension/"*.{control,sql} "$share/"
 install -m 644 include/walker.h "$root/usr/include/postgresql/$major/server/extension/walker/"
 
-install -m 644 README.md docs/operations.md docs/writing-a-plugin.md "$doc/"
+# As they lie here, so that what one says of another is found.
+for page in README.md docs/*.md monitoring/* plugins/walstat/README.md; do
+  install -D -m 644 "$page" "$doc/$page"
+done
 gzip -9n <CHANGELOG.md >"$doc/changelog.gz"
 gzip -9n >"$doc/changelog.Debian.gz" <<EOF
 postgresql-walker ($version-1) unstable; urgency=medium

@@ -10,6 +10,8 @@ pg_config=${1:?usage: scripts/package.sh PG_CONFIG [release|dev]}
 profile=${2:-release}
 pg_config=$(command -v "$pg_config") || die "there is no program \"$1\""
 major=$(major_of "$pg_config")
+[ -e "$("$pg_config" --includedir-server)/postgres.h" ] || die "there are no header files of PostgreSQL $major
+hint: on Debian they are in postgresql-server-dev-$major"
 to=$CARGO_TARGET_DIR/package/$profile/$(printf '%s' "$pg_config" | cksum | cut -d' ' -f1)-pg$major
 
 # pgrx builds against the servers its configuration names; another server of

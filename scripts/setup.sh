@@ -51,14 +51,16 @@ packages() {
 hint: have an administrator run: apt-get install ${missing[*]}"
   fi
   say "installing packages: ${missing[*]}"
-  # No cluster of the distribution's own is wanted, only its binaries.
-  if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
-    mkdir -p /etc/postgresql-common/createcluster.d
-    echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.d/walker.conf
-  fi
+  # No cluster of the distribution's own is wanted here, only its binaries; who
+  # installs the next server may well want one.
+  local without=/etc/postgresql-common/createcluster.d/walker.conf
+  mkdir -p "${without%/*}"
+  echo 'create_main_cluster = false' >"$without"
   export DEBIAN_FRONTEND=noninteractive
   apt_update
   quiet apt-get install -y --no-install-recommends "${missing[@]}"
+  rm "$without"
+  rmdir --ignore-fail-on-non-empty "${without%/*}"
 }
 
 # --- monitoring -------------------------------------------------------------
@@ -231,6 +233,10 @@ register() {
 }
 
 command -v cargo >/dev/null || die "no Rust toolchain found"
+needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml")
+have=$(rustc --version | awk '{print $2}')
+printf '%s\n' "$needed" "$have" | sort -CV || die "Rust $have is too old, $needed is needed
+hint: rustup update"
 # Who cannot install packages builds with the libclang there is.
 clang=(clang-14 libclang-14-dev)
 [ "$(id -u)" = 0 ] || ! compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || clang=()
@@ -238,7 +244,8 @@ packages build-essential pkg-config "${clang[@]}"
 cargo_pgrx
 if [ $# != 0 ]; then
   # For tests: a browser, to look at the pictures, and who asks for metrics.
-  [ "$(id -u)" != 0 ] || packages chromium fonts-dejavu-core
+  # postgresql-common makes the user that servers run as.
+  [ "$(id -u)" != 0 ] || packages postgresql-common chromium fonts-dejavu-core
   monitoring
 fi
 for major in "$@"; do

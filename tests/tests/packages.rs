@@ -355,6 +355,9 @@ fn a_package_comes_and_goes() {
     }
     for file in [
         "README.md",
+        "docs/reference.md",
+        "monitoring/alerts.yaml",
+        "plugins/walstat/README.md",
         "copyright",
         "changelog.gz",
         "changelog.Debian.gz",

@@ -41,6 +41,9 @@ fn file_name(tli: u32, segno: u64) -> String {
     segment_file_name(tli, segno, segment_size() as u32)
 }
 
+/// Bytes of a record for which the raw reader keeps its buffer.
+const MOST_KEPT: u32 = 1024 * 1024;
+
 /// Why no record came.
 #[derive(Debug)]
 pub enum NoRecord {
@@ -132,6 +135,16 @@ impl Reader {
         self.source.timeline()
     }
 
+    /// Give back what a very long record has left: the raw reader keeps the largest
+    /// buffer it ever needed, which may be a gigabyte. Between two records.
+    pub fn slim(&mut self) {
+        // SAFETY: the state is ours.
+        let kept = unsafe { (*self.state).readRecordBufSize };
+        if kept > MOST_KEPT {
+            *self = Reader::new(self.end);
+        }
+    }
+
     /// Let records up to this limit be read.
     pub fn set_limit(&mut self, limit: Limit) {
         self.source.set_limit(limit);
@@ -202,6 +215,9 @@ impl Drop for Reader {
             self.source.forget_segment(self.state);
             (*self.state).readBuf = self.read_buffer;
             if !self.in_read {
+                // It forgets a record that had no room in its buffer, which this frees
+                // (ResetDecoder).
+                self.begin();
                 pg_sys::XLogReaderFree(self.state);
             }
         }

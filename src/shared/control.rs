@@ -59,7 +59,7 @@ impl WorkerState {
 pub enum PluginState {
     /// Not yet looked at.
     Unknown = 0,
-    /// Receives records.
+    /// Receives records, while there is a worker.
     Running = 1,
     /// Its library could not be used.
     LoadFailed = 2,

@@ -125,6 +125,7 @@ fn walker_plugins() -> TableIterator<
     let control = required_control();
     let busy_since = time(&control.running_since);
     let busy_plugin = control.running_plugin.load(Relaxed);
+    let served = control.pid.load(Relaxed) != 0;
     let rows: Vec<_> = (0u32..)
         .zip(control.configured())
         .map(|(index, p)| {
@@ -132,7 +133,11 @@ fn walker_plugins() -> TableIterator<
             let abi = p.abi_version.load(Relaxed);
             (
                 control.text(&p.name),
-                PluginState::from_u32(p.state.load(Relaxed)).name(),
+                match PluginState::from_u32(p.state.load(Relaxed)) {
+                    // Nobody hands it records now; what it shows stays.
+                    PluginState::Running if !served => WorkerState::NotRunning.name(),
+                    state => state.name(),
+                },
                 non_empty(control.text(&p.library)),
                 (abi != 0).then_some(abi as i32),
                 lsn(&p.start_lsn),

@@ -155,12 +155,19 @@ fn count(control: &Control, running: &Running) {
     };
     plugin.errors.fetch_add(1, Relaxed);
     let calm = now() - STARTED.load(Relaxed) >= CALM;
-    if SHORTAGE.load(Relaxed) && running.callback != Callback::Memory {
-        more(&plugin.shortages, !calm);
+    let same_lsn = plugin.last_error_lsn.swap(running.lsn.0, Relaxed) == running.lsn.0;
+    // However long the way to that record takes, it is not tried for ever.
+    let in_a_row = !calm || same_lsn;
+    if running.callback == Callback::Memory {
+        // It leaks: no record is to blame, and one restart in a while is in order.
+        more(&plugin.streak, in_a_row);
+        return;
+    }
+    if SHORTAGE.load(Relaxed) {
+        more(&plugin.shortages, in_a_row);
         return;
     }
     let callback = running.callback as u32;
-    let same_lsn = plugin.last_error_lsn.swap(running.lsn.0, Relaxed) == running.lsn.0;
     let same_callback = plugin.failed_callback.swap(callback, Relaxed) == callback;
     // Callbacks without a record are not tied to a position.
     let again = same_callback && (same_lsn || running.callback != Callback::Record);

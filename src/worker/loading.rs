@@ -43,6 +43,10 @@ fn adopt_names(control: &Control, names: &[String]) {
             control.set_status(row, name, saved);
         }
     }
+    // Until one has started, what it shows is emptied and filled again.
+    for row in control.plugins.iter().take(names.len()) {
+        row.state.store(PluginState::Unknown as u32, Relaxed);
+    }
     control.n_plugins.store(names.len() as u32, Relaxed);
 }
 

@@ -163,6 +163,9 @@ impl Worker<'_> {
         if let BatchEnd::NoRecord(why) = end {
             self.no_record(why);
         }
+        // One that is not complete yet is read from its beginning then, so it is not
+        // kept either.
+        self.reader.slim();
         self.flush_if_due();
         self.stay_within_memory();
         true

@@ -12,6 +12,7 @@ use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use pgrx::prelude::*;
 
 const SIGHUP: i32 = 1;
+const SIGINT: i32 = 2;
 const SIGTERM: i32 = 15;
 
 /// SIGTERM has come.
@@ -21,13 +22,18 @@ static TERMINATED: AtomicBool = AtomicBool::new(false);
 pub fn install() {
     // SAFETY: both handlers only set flags and latches. SIGUSR1 stays what
     // the postmaster made it, procsignal_sigusr1_handler: barriers need it.
+    // SIGINT, which BackgroundWorkerMain has cancel a query, finds none to cancel:
+    // it would end the worker, or a plugin that is at work.
     unsafe {
+        compat::pqsignal(SIGINT, ignore);
         compat::pqsignal(SIGHUP, raw::SignalHandlerForConfigReload);
         compat::pqsignal(SIGTERM, terminate);
         compat::pqsignal(10, raw::procsignal_sigusr1_handler);
         pg_sys::BackgroundWorkerUnblockSignals();
     }
 }
+
+unsafe extern "C-unwind" fn ignore(_signo: c_int) {}
 
 /// Runs in a signal handler: nothing here allocates, locks or panics.
 unsafe extern "C-unwind" fn terminate(_signo: c_int) {
@@ -109,7 +115,10 @@ pub fn reload_requested() -> bool {
     unsafe {
         let flag = &raw mut pg_sys::ConfigReloadPending;
         let was = flag.read_volatile() != 0;
-        flag.write_volatile(0);
+        // Only then: one that comes in between must not be lost.
+        if was {
+            flag.write_volatile(0);
+        }
         was
     }
 }

@@ -6,6 +6,8 @@
  */
 #include "walker.h"
 
+#include <unistd.h>
+
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"
 #include "replication/message.h"
@@ -44,6 +46,12 @@ startup(void)
 	done = walker_services()->shared_area("misdeeds", sizeof(Done), NULL);
 	if (done == NULL)
 		elog(ERROR, "no room for misdeeds");
+	/* It takes its time, as long as there is such a file in the data directory. */
+	while (access("late", F_OK) == 0)
+	{
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(1000);
+	}
 }
 
 static void

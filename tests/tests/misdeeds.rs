@@ -6,6 +6,7 @@ use std::time::Duration;
 use walker_tests::cluster::psql_file;
 use walker_tests::plugins::{Library, Setup};
 use walker_tests::poll::poll_until;
+use walker_tests::walker::plain;
 use walker_tests::{Cluster, Mode, Session};
 
 const WORK: &str = "CREATE TABLE IF NOT EXISTS t (a int);
@@ -349,19 +350,69 @@ fn a_leak_ends_the_worker_in_order() {
     assert!(private_megabytes(&pid) < 50);
     assert_eq!(cluster.plugin("misdeeds", "errors"), "0");
 
-    let offset = cluster.log_offset();
-    tell(&cluster, "misdeed", "1 leak");
-    psql_file(&cluster, "postgres", WORK);
-    wait_for_errors(&cluster, "misdeeds", 1);
-    let offset = cluster.wait_for_log("MB of private memory, more than walker.max_memory", offset);
-    cluster.wait_for_log(
-        "It grew most in callbacks of plugin \"misdeeds\", LSN ",
-        offset,
+    // Nor is a record that long, which the server's reader would keep room for.
+    cluster.safe_psql(
+        "postgres",
+        "SELECT pg_logical_emit_message(false, 'long', repeat('x', 200000000))",
     );
     cluster.walker_wait();
+    poll_until("the worker to give it back", || {
+        (private_megabytes(&pid) < 50).then_some(())
+    });
+    assert_eq!(cluster.walker_status()["restarts"], "0");
+
+    // As often as a plugin may fail at one record, and once more.
+    for errors in 1..=4 {
+        let offset = cluster.log_offset();
+        tell(&cluster, "misdeed", "1 leak");
+        psql_file(&cluster, "postgres", WORK);
+        wait_for_errors(&cluster, "misdeeds", errors);
+        let offset =
+            cluster.wait_for_log("MB of private memory, more than walker.max_memory", offset);
+        cluster.wait_for_log(
+            "It grew most in callbacks of plugin \"misdeeds\", LSN ",
+            offset,
+        );
+        cluster.walker_wait();
+    }
     cluster.assert_counts_complete(&from);
-    assert_eq!(cluster.plugin("misdeeds", "state, errors"), "running|1");
+    assert_eq!(cluster.plugin("misdeeds", "state, errors"), "running|4");
     assert_eq!(cluster.server_starts(), 1, "the server restarted");
+}
+
+/// While a worker starts, nobody takes for the map what is being emptied and filled.
+#[test]
+fn a_late_start_is_no_map() {
+    if plain() {
+        return;
+    }
+    let setup = Setup {
+        libraries: &[Library::c("misdeeds")],
+        plugins: "misdeeds, garbagemap",
+        ..Setup::default()
+    };
+    let cluster = Cluster::with_plugins("late", &setup);
+    cluster.safe_psql(
+        "postgres",
+        "CREATE EXTENSION garbagemap; CREATE TABLE t AS SELECT generate_series(1, 1000) AS a;
+         DELETE FROM t WHERE a <= 300",
+    );
+    let map = "SELECT n_dead_tuples, exact FROM garbage_tables WHERE relid = 't'::regclass";
+    cluster.walker_wait();
+    assert_eq!(cluster.safe_psql("postgres", map), "300|t");
+    let late = cluster.data_dir().join("late");
+    std::fs::write(&late, "").expect("a file");
+    cluster.safe_psql("postgres", "SELECT walker_restart()");
+    let starting = "SELECT state, restarts FROM walker_status";
+    cluster.poll_query_until("postgres", starting, "starting|1");
+    let state = "SELECT string_agg(state, ' ') FROM walker_plugins";
+    cluster.poll_query_until("postgres", state, "unknown unknown");
+    let error = cluster.psql("postgres", map).expect_err("no map yet");
+    assert_eq!(error.sqlstate, "55000", "{error}");
+    std::fs::remove_file(&late).expect("the file");
+    cluster.walker_wait();
+    assert_eq!(cluster.safe_psql("postgres", map), "300|t");
+    assert_eq!(cluster.safe_psql("postgres", state), "running running");
 }
 
 /// Resident memory of a process that is its own.

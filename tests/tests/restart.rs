@@ -72,6 +72,22 @@ fn the_limit_of_memory_follows_the_configuration() {
     cluster.poll_query_until("postgres", limit, "300|0");
 }
 
+/// What cancels a query has none to cancel in the worker.
+#[test]
+fn a_worker_that_is_cancelled_stays() {
+    if plain() {
+        return;
+    }
+    let cluster = cluster("cancel", "");
+    let worker = "SELECT pid, restarts FROM walker_status";
+    let before = cluster.safe_psql("postgres", worker);
+    let cancel = "SELECT pg_cancel_backend(pid) FROM walker_status";
+    assert_eq!(cluster.safe_psql("postgres", cancel), "t");
+    cluster.safe_psql("postgres", "DELETE FROM t WHERE a % 5 = 1");
+    cluster.walker_wait();
+    assert_eq!(cluster.safe_psql("postgres", worker), before);
+}
+
 /// Of a table without garbage next to nothing is kept where memory is short, and
 /// its garbage counts all the same. With a range for each block memory is short soon.
 #[test]

@@ -38,6 +38,34 @@ fn everything_becomes_exact_under_load() {
     assert_eq!(cluster.safe_psql("postgres", mismatches), "0");
 }
 
+/// A scan of a large table leaves the buffer pool to others.
+#[test]
+fn few_buffers_do_for_all_of_a_table() {
+    let cluster = Cluster::with_walker("buffers", &[], "autovacuum = off");
+    if !cluster.server.has_contrib("pg_buffercache") {
+        walker_tests::skip::skipped("base_scan: pg_buffercache is not there");
+        return;
+    }
+    cluster.safe_psql(
+        "postgres",
+        "CREATE EXTENSION pg_buffercache;
+         CREATE TABLE t (a int) WITH (fillfactor = 10);
+         INSERT INTO t SELECT generate_series(1, 80000)",
+    );
+    forget(&cluster);
+    let read: u32 = cluster
+        .safe_psql("postgres", "SELECT garbage_base_scan('t')")
+        .parse()
+        .expect("a number of pages");
+    let used = "SELECT count(*) FROM pg_buffercache
+                WHERE relfilenode = pg_relation_filenode('t') AND relforknumber = 0";
+    let used: u32 = cluster
+        .safe_psql("postgres", used)
+        .parse()
+        .expect("buffers");
+    assert!(read > 3000 && used < read / 4, "{used} for {read} pages");
+}
+
 /// All that VACUUM's record says of a page is that nothing on it is dead.
 #[test]
 fn what_is_all_visible_is_counted() {

@@ -194,6 +194,17 @@ fn release_what_is_held() {
     cluster.safe_psql("postgres", "DELETE FROM t WHERE a % 3 = 1");
     let pid = session.pid.to_string();
     expect(&cluster, "t", "release", &["backend", &pid]);
+    // So it is told to who may not see what other roles' sessions do.
+    cluster.safe_psql(
+        "postgres",
+        "CREATE ROLE looker; GRANT pg_stat_scan_tables TO looker",
+    );
+    let looked = "SET ROLE looker; SELECT recommendation, held_by, holder
+                  FROM garbage_candidates WHERE relid = 't'::regclass";
+    assert_eq!(
+        cluster.safe_psql("postgres", looked),
+        format!("release|backend|{pid}")
+    );
     follow(&cluster, "t");
     let gone = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}");
     cluster.poll_query_until("postgres", &gone, "0");
@@ -338,6 +349,12 @@ fn too_little_is_known() {
     cluster.start();
     expect(&cluster, "t", "nothing", &["only 0%"]);
     assert_eq!(cell(&cluster, "t", "dead_bytes_quality"), "at least");
+    // 0 would be an answer; nor is there one in what only adds up.
+    let none = "num_nulls(n_tuples, n_dead_tuples, n_dead_items, dead_bytes, n_removable, n_kept)";
+    assert_eq!(cell(&cluster, "t", none), "6");
+    let table = "SELECT n_dead_tuples, n_dead_items, exact FROM garbage_tables
+                 WHERE relid = 't'::regclass";
+    assert_eq!(cluster.safe_psql("postgres", table), "||f");
     follow(&cluster, "t");
     expect(&cluster, "t", "nothing", &["no garbage"]);
 }

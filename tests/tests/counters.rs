@@ -145,3 +145,38 @@ fn rates_follow_what_happens() {
         "SELECT removed_per_second_5m > 50 FROM garbage_counters WHERE relid = 't'::regclass";
     cluster.poll_query_until("postgres", removed, "t");
 }
+
+/// Sequences and indexes of any kind have no place in the map, which has not room for
+/// any number of them.
+#[test]
+fn what_is_no_table_takes_no_room() {
+    if plain() {
+        return;
+    }
+    let cluster = Cluster::with_walker("no_table", &[], "autovacuum = off");
+    cluster.safe_psql(
+        "postgres",
+        "CREATE TABLE t (a int, b int[], c point, d text)",
+    );
+    let make = |n: u32| {
+        for (kind, column) in [
+            ("brin", "a"),
+            ("btree", "a"),
+            ("hash", "a"),
+            ("gin", "b"),
+            ("gist", "c"),
+            ("spgist", "c"),
+        ] {
+            let index = format!("CREATE INDEX {kind}{n} ON t USING {kind} ({column})");
+            cluster.safe_psql("postgres", &index);
+        }
+        cluster.safe_psql("postgres", &format!("CREATE SEQUENCE s{n}"));
+        cluster.walker_wait();
+        cluster.safe_psql("postgres", "SELECT relations FROM garbage_status")
+    };
+    // The catalogs come with the first of each.
+    let before = make(1);
+    for n in 2..6 {
+        assert_eq!(make(n), before);
+    }
+}

@@ -60,6 +60,8 @@ CREATE VIEW garbage_candidates AS
           AND c.relpersistence = 'p'
     ), judged AS (
         SELECT f.*,
+               -- Else 0 would only mean that nothing is known.
+               f.known_share > 0::double precision OR f.n_garbage > 0 OR f.blocks = 0 AS known,
                CASE
                    WHEN f.n_garbage > f.threshold
                         AND f.n_surely_kept * 2 > f.n_removable + f.n_kept
@@ -142,7 +144,10 @@ CREATE VIEW garbage_candidates AS
                ELSE CASE WHEN j.known_share < 0.5::double precision
                    THEN pg_catalog.format('SELECT %s.garbage_base_scan(%L::pg_catalog.regclass)', '@extschema@', j.name) END
            END AS command,
-           j.blocks, j.n_tuples, j.n_dead_tuples, j.n_dead_items, j.dead_bytes,
+           j.blocks, j.n_tuples,
+           CASE WHEN j.known THEN j.n_dead_tuples END AS n_dead_tuples,
+           CASE WHEN j.known THEN j.n_dead_items END AS n_dead_items,
+           CASE WHEN j.known THEN j.dead_bytes END AS dead_bytes,
            CASE WHEN j.known_share < 1::double precision THEN 'at least'
                 WHEN j.analyzed THEN 'good' ELSE 'fair' END AS dead_bytes_quality,
            j.known_share,
@@ -152,7 +157,9 @@ CREATE VIEW garbage_candidates AS
            j.created_per_second_1h, j.removed_per_second_1h,
            j.threshold AS autovacuum_threshold,
            CASE WHEN j.enabled THEN j.threshold_in END AS autovacuum_in,
-           j.n_removable, j.n_kept, j.held_by, j.holder,
+           CASE WHEN j.known THEN j.n_removable END AS n_removable,
+           CASE WHEN j.known THEN j.n_kept END AS n_kept,
+           j.held_by, j.holder,
            j.tail_blocks, j.tail_tuples
     FROM judged AS j
     ORDER BY j.recommendation = 'nothing', j.dead_bytes + j.n_dead_items * 4 DESC, j.relid;

@@ -44,7 +44,9 @@ CREATE VIEW garbage_horizon AS
                a.datid, false AS catalogs_only
         FROM pg_catalog.pg_stat_activity AS a,
              LATERAL (VALUES (a.backend_xmin, false), (a.backend_xid, true)) AS x (xmin, own)
-        WHERE a.pid <> pg_catalog.pg_backend_pid() AND a.backend_type <> 'walsender'
+        -- Whose session it is decides who sees its type, but all see its horizon.
+        WHERE a.pid <> pg_catalog.pg_backend_pid()
+          AND a.backend_type IS DISTINCT FROM 'walsender'
           AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_progress_vacuum AS v WHERE v.pid = a.pid)
         UNION ALL
         SELECT 'prepared transaction', p.gid, NULL, p.transaction, true, d.oid, false

@@ -125,7 +125,9 @@ impl Error {
                 partitioned: true, ..
             } => "Name one of its partitions.".into(),
             Error::Temporary { .. } | Error::Unlogged { .. } => {
-                "Use garbage_summary, which reads the table itself.".into()
+                "Use garbage_summary, which reads the table itself, to see its garbage, and VACUUM \
+                 to remove it."
+                    .into()
             }
             Error::NotLoggedYet { .. } => "With wal_level = minimal this is so where the table \
                                            was made or truncated in the same transaction."
@@ -134,8 +136,12 @@ impl Error {
                                     walker.plugins, and restart the server."
                 .into(),
             Error::NoMap => "Check that walker.plugins contains garbagemap; the view \
-                             walker_plugins shows whether it is running."
+                             walker_plugins shows whether it is running. After a start of the \
+                             server it has its state to load first."
                 .into(),
+            Error::TooManyScans => {
+                "The view garbage_base_scan_progress shows them; wait for one to end.".into()
+            }
             Error::RangeBlocks { recorded, .. } => {
                 format!("Use {recorded} or a multiple of it.")
             }

@@ -62,7 +62,7 @@ pub fn init() {
     GucRegistry::define_int_guc(
         c"garbagemap.max_memory",
         c"Sets the memory the live map may use in the walker process.",
-        c"Beyond it the relations that changed least recently become inexact.",
+        c"Beyond it the relations that changed least recently lose the number of their live tuples, then become inexact.",
         &MAX_MEMORY,
         1,
         1024 * 1024,

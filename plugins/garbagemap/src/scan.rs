@@ -8,6 +8,7 @@
 use crate::relation::OpenTable;
 use garbagemap_core::BaseItem;
 use pgrx::pg_sys;
+use std::rc::Rc;
 use walker_wal::Lsn;
 
 /// What is on a page, or on several.
@@ -29,6 +30,44 @@ impl std::ops::AddAssign for PageCounts {
         self.dead += other.dead;
         self.items += other.items;
         self.freespace += other.freespace;
+    }
+}
+
+/// The few buffers that a scan of a large table, or its pruning, uses again and again,
+/// so that it does not empty the buffer pool. One for all of it: each begins with
+/// buffers that it takes from the others.
+pub struct Ring(pg_sys::BufferAccessStrategy);
+
+impl Ring {
+    /// To read.
+    pub fn bulk_read() -> Rc<Ring> {
+        Ring::new(pg_sys::BufferAccessStrategyType::BAS_BULKREAD)
+    }
+
+    /// To read and change, as VACUUM does.
+    pub fn vacuum() -> Rc<Ring> {
+        Ring::new(pg_sys::BufferAccessStrategyType::BAS_VACUUM)
+    }
+
+    fn new(kind: pg_sys::BufferAccessStrategyType::Type) -> Rc<Ring> {
+        // SAFETY: palloc'd (storage/buffer/freelist.c); freed below, or with the memory
+        // context.
+        Rc::new(Ring(unsafe { pg_sys::GetAccessStrategy(kind) }))
+    }
+
+    /// For ReadBufferExtended, as long as this lives.
+    pub fn strategy(&self) -> pg_sys::BufferAccessStrategy {
+        self.0
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // On an error it goes with its memory context.
+        if !std::thread::panicking() {
+            // SAFETY: ours, and no buffer read is under way.
+            unsafe { pg_sys::FreeAccessStrategy(self.0) };
+        }
     }
 }
 
@@ -91,26 +130,27 @@ impl Drop for Buffer {
 /// Reads the pages of a table from its first block on or in any other order.
 pub struct TableScan<'t> {
     table: &'t OpenTable,
-    strategy: pg_sys::BufferAccessStrategy,
+    ring: Rc<Ring>,
     dirty: Box<pg_sys::SnapshotData>,
     blocks: u32,
 }
 
 impl<'t> TableScan<'t> {
     pub fn new(table: &'t OpenTable) -> Self {
+        TableScan::with(table, Ring::bulk_read())
+    }
+
+    /// A part of a longer scan, with its ring.
+    pub fn with(table: &'t OpenTable, ring: Rc<Ring>) -> Self {
         // InitDirtySnapshot of snapmgr.h.
         let dirty = Box::new(pg_sys::SnapshotData {
             snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
             ..Default::default()
         });
-        // SAFETY: palloc'd; freed with the call's memory context. A ring keeps
-        // a scan of a large table from emptying the buffer pool.
-        let strategy =
-            unsafe { pg_sys::GetAccessStrategy(pg_sys::BufferAccessStrategyType::BAS_BULKREAD) };
         let blocks = table.blocks(pg_sys::ForkNumber::MAIN_FORKNUM);
         TableScan {
             table,
-            strategy,
+            ring,
             dirty,
             blocks,
         }
@@ -137,7 +177,7 @@ impl<'t> TableScan<'t> {
         pgrx::check_for_interrupts!();
         let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
         let mode = pg_sys::ReadBufferMode::RBM_NORMAL;
-        let buffer = Buffer::read(self.table, fork, blkno, mode, self.strategy);
+        let buffer = Buffer::read(self.table, fork, blkno, mode, self.ring.strategy());
         let page = buffer.page();
         items.clear();
         // SAFETY: as in `page`; BufferGetLSNAtomic (storage/buffer/bufmgr.c)
@@ -172,7 +212,7 @@ impl<'t> TableScan<'t> {
     fn page(&mut self, blkno: u32) -> PageCounts {
         let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
         let mode = pg_sys::ReadBufferMode::RBM_NORMAL;
-        let buffer = Buffer::read(self.table, fork, blkno, mode, self.strategy);
+        let buffer = Buffer::read(self.table, fork, blkno, mode, self.ring.strategy());
         let page = buffer.page();
         let mut counts = PageCounts::default();
         // SAFETY: the page is pinned and share-locked to the end of the block,
@@ -215,16 +255,6 @@ impl<'t> TableScan<'t> {
             }
         }
         counts
-    }
-}
-
-impl Drop for TableScan<'_> {
-    fn drop(&mut self) {
-        // On an error it goes with its memory context.
-        if !std::thread::panicking() {
-            // SAFETY: ours, and no buffer read is under way.
-            unsafe { pg_sys::FreeAccessStrategy(self.strategy) };
-        }
     }
 }
 

@@ -147,6 +147,15 @@ impl Scans {
         self.by_rel.is_empty()
     }
 
+    /// The relations that are scanned, in order; `None` without memory for the list.
+    fn relations(&self) -> Option<Vec<u32>> {
+        let mut found = Vec::new();
+        found.try_reserve_exact(self.by_rel.len()).ok()?;
+        found.extend(self.by_rel.keys());
+        found.sort_unstable();
+        Some(found)
+    }
+
     fn is_done(&self, idx: u32) -> bool {
         self.by_rel
             .get(&idx)

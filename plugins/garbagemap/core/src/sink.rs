@@ -22,6 +22,14 @@ pub struct RangeCounts {
     pub first_unknown: u8,
 }
 
+impl RangeCounts {
+    /// Whether they say something: 0 of which not even the first block is known is no
+    /// answer.
+    pub fn tell(&self) -> bool {
+        self.first_unknown > 0 || self.dead > 0 || self.items > 0
+    }
+}
+
 /// Takes the counters out of the ledger. Written by one process only.
 ///
 /// An implementation that runs out of room says so (`None`, `false`) and must

@@ -92,6 +92,8 @@ impl Plugin for GarbageMap {
         RmgrId::STANDBY,
         RmgrId::HEAP,
         RmgrId::HEAP2,
+        RmgrId::SEQ,
+        RmgrId::BRIN,
     ]);
 
     fn startup() -> Result<Self, PluginError> {

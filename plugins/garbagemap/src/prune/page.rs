@@ -15,7 +15,7 @@
 //! and nothing but pruning looks at them.
 
 use crate::relation::OpenTable;
-use crate::scan::max_offset;
+use crate::scan::{Ring, max_offset};
 use pgrx::pg_sys;
 
 /// What became of a page.
@@ -34,16 +34,12 @@ pub enum Outcome {
 /// Prunes pages of one table.
 pub struct Pruner<'t> {
     table: &'t OpenTable,
-    strategy: pg_sys::BufferAccessStrategy,
+    ring: &'t Ring,
 }
 
 impl<'t> Pruner<'t> {
-    pub fn new(table: &'t OpenTable) -> Self {
-        // SAFETY: palloc'd; freed below, or with the memory context. The ring
-        // keeps a large table from emptying the buffer pool, as for VACUUM.
-        let strategy =
-            unsafe { pg_sys::GetAccessStrategy(pg_sys::BufferAccessStrategyType::BAS_VACUUM) };
-        Pruner { table, strategy }
+    pub fn new(table: &'t OpenTable, ring: &'t Ring) -> Self {
+        Pruner { table, ring }
     }
 
     /// Prune one page, and record its free space for insertions to find.
@@ -59,7 +55,7 @@ impl<'t> Pruner<'t> {
                 pg_sys::ForkNumber::MAIN_FORKNUM,
                 blkno,
                 pg_sys::ReadBufferMode::RBM_NORMAL,
-                self.strategy,
+                self.ring.strategy(),
             );
             pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
             let page = HeapPage::of(buffer);
@@ -114,16 +110,6 @@ impl<'t> Pruner<'t> {
     pub fn publish_space(&self, start: u32, end: u32) {
         // SAFETY: the relation is open (storage/freespace/freespace.c).
         unsafe { pg_sys::FreeSpaceMapVacuumRange(self.table.rel(), start, end) };
-    }
-}
-
-impl Drop for Pruner<'_> {
-    fn drop(&mut self) {
-        // On an error it goes with its memory context.
-        if !std::thread::panicking() {
-            // SAFETY: ours, and no buffer read is under way.
-            unsafe { pg_sys::FreeAccessStrategy(self.strategy) };
-        }
     }
 }
 

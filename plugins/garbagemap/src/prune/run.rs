@@ -9,6 +9,7 @@ use super::progress::{Progress, Shown};
 use crate::error::Error;
 use crate::forks::AllVisible;
 use crate::relation::{OpenTable, Table};
+use crate::scan::Ring;
 use crate::{area, compat};
 use pgrx::pg_sys;
 use std::time::{Duration, Instant};
@@ -164,12 +165,14 @@ impl Prune {
         let width = area::map()?.range_blocks();
         let shown = Shown::start(self.table.oid);
         let _cost = CostDelay::start();
+        // In the memory context of the call, which outlives its transactions.
+        let ring = Ring::vacuum();
         let mut left = ranges;
         while !left.is_empty() && self.done.stop.is_none() {
             transactions.next();
             let open = self.table.open()?;
             if open.locator() == self.table.locator {
-                left = self.turn(&open, left, width);
+                left = self.turn(&open, &ring, left, width);
             } else {
                 self.done.stop = Some(Stop::Rewritten);
             }
@@ -183,12 +186,13 @@ impl Prune {
     fn turn<'r>(
         &mut self,
         open: &OpenTable,
+        ring: &Ring,
         ranges: &'r [(u16, u32)],
         width: u32,
     ) -> &'r [(u16, u32)] {
         let began = Instant::now();
         let blocks = open.blocks(pg_sys::ForkNumber::MAIN_FORKNUM);
-        let (pruner, mut visible) = (Pruner::new(open), AllVisible::new(open));
+        let (pruner, mut visible) = (Pruner::new(open, ring), AllVisible::new(open));
         let mut left = ranges;
         while let Some(((_, rangeno), rest)) = left.split_first() {
             let first = rangeno.saturating_mul(width).min(blocks);

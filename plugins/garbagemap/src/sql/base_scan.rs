@@ -8,11 +8,12 @@
 use crate::error::{Error, or_raise};
 use crate::mailbox::{Answer, Kind, MAILBOX_NAME, Mailbox, ScanId, Slot};
 use crate::relation::{OpenTable, Table};
-use crate::scan::TableScan;
+use crate::scan::{Ring, TableScan};
 use crate::{area, guc, privilege};
 use garbagemap_core::map::{MapReader, RangeState};
 use garbagemap_core::{BaseItem, has_room_for_counts};
 use pgrx::prelude::*;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 use walker_plugin::{Services, services};
 use walker_wal::{Lsn, RelFileLocator};
@@ -94,6 +95,7 @@ struct BaseScan {
     waits: bool,
     started: Instant,
     items: Vec<BaseItem>,
+    ring: Rc<Ring>,
 }
 
 impl BaseScan {
@@ -120,6 +122,7 @@ impl BaseScan {
             waits: true,
             started: Instant::now(),
             items: Vec::new(),
+            ring: Ring::bulk_read(),
         };
         while scan.slots.len() < PIPELINE {
             let Some(slot) = mailbox.take(pid) else { break };
@@ -186,7 +189,7 @@ impl BaseScan {
 
     /// Hand the pages of one range over; the number of pages read.
     fn range(&mut self, table: &OpenTable, start: u32, end: u32) -> Result<i64, Error> {
-        let mut pages = TableScan::new(table);
+        let mut pages = TableScan::with(table, self.ring.clone());
         // It may have been truncated meanwhile.
         let end = end.min(pages.blocks());
         for blkno in start..end {

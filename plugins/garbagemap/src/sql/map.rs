@@ -143,11 +143,10 @@ impl Row {
     }
 }
 
-/// The counts of a range, `None` if they say nothing: 0 of which not even the
-/// first block is known is no answer.
+/// The counts of a range, `None` if they say nothing.
 pub fn known_part(state: RangeState) -> Option<RangeCounts> {
     match state {
-        RangeState::Counts(c) if c.first_unknown > 0 || c.dead > 0 || c.items > 0 => Some(c),
+        RangeState::Counts(c) if c.tell() => Some(c),
         _ => None,
     }
 }

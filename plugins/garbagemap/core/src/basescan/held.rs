@@ -68,8 +68,12 @@ impl<S: Sink> Ledger<S> {
     /// Show what was held back up to this position.
     #[cold]
     fn release(&mut self, applied: u64) {
+        let Some(scanned) = self.scans.relations() else {
+            // Without memory for the list: at the next record.
+            return;
+        };
         self.scans.due = u64::MAX;
-        for idx in self.rels.indexes() {
+        for idx in scanned {
             let Some(scan) = self.scans.by_rel.get_mut(&idx) else {
                 continue;
             };

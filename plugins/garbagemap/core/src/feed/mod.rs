@@ -48,6 +48,8 @@ impl<S: Sink> Ledger<S> {
                 | RmgrId::TBLSPC
                 | RmgrId::MULTIXACT
                 | RmgrId::STANDBY
+                | RmgrId::SEQ
+                | RmgrId::BRIN
         )
     }
 
@@ -170,6 +172,10 @@ impl<S: Sink> Ledger<S> {
             RmgrId::MULTIXACT => return self.apply_multixact(major, rec),
             // Most of these are images of single blocks.
             RmgrId::XLOG => return self.apply_xlog(major, rec, server),
+            RmgrId::SEQ | RmgrId::BRIN => {
+                self.drop_what_is_no_heap(rec);
+                return Ok(());
+            }
             _ => self.note_recent(),
         }
         match rec.rmid() {
@@ -178,6 +184,20 @@ impl<S: Sink> Ledger<S> {
             RmgrId::TBLSPC => self.apply_tblspc(rec),
             RmgrId::STANDBY => self.apply_standby(rec, server),
             _ => Ok(()),
+        }
+    }
+
+    /// Who creates a file does not say what for. Of an index there is an image soon, but
+    /// not of a sequence, nor of a BRIN index; a database may have as many of them as
+    /// tables.
+    #[inline(never)]
+    fn drop_what_is_no_heap<R: Record + ?Sized>(&mut self, rec: &R) {
+        for block in main_blocks(rec) {
+            let locator = at(rec, &block).locator;
+            if self.rels.find(locator).is_some() {
+                self.note_recent();
+                self.drop_relation(locator);
+            }
         }
     }
 
@@ -239,7 +259,11 @@ impl<S: Sink> Ledger<S> {
                 self.settle_lost(None, server.oracle);
                 end.wal_level
             }
-            XlogRecord::CheckpointOnline(checkpoint) => checkpoint.wal_level,
+            XlogRecord::CheckpointOnline(checkpoint) => {
+                // With wal_level = minimal there are no records of running transactions.
+                self.republish();
+                checkpoint.wal_level
+            }
             XlogRecord::CheckpointRedo(level) => Some(level),
             XlogRecord::ParameterChange(change) => Some(change.wal_level),
             XlogRecord::Other { .. } => {

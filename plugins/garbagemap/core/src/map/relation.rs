@@ -163,6 +163,7 @@ impl<'r> RelationMap<'r> {
                 totals.items += u64::from(counts.items);
                 let exact = u64::from(counts.first_unknown) >= size;
                 totals.inexact_blocks += if exact { 0 } else { size };
+                totals.unknown_blocks += if counts.tell() { 0 } else { size };
                 totals.tuples = match (totals.tuples, counts.tuples) {
                     (Some(sum), Some(n)) if exact => Some(sum + u64::from(n)),
                     _ => None,

@@ -320,8 +320,27 @@ impl Sink for Full {
     }
 }
 
+/// An online checkpoint, with wal_level = replica.
+fn checkpoint() -> Fake {
+    let mut main = vec![0; 88];
+    main[20] = 1;
+    Fake {
+        rmid: 0,
+        info: 0x10,
+        main,
+        ..Fake::default()
+    }
+}
+
 #[test]
 fn a_full_sink_gets_another_chance() {
+    // The second is all there is with wal_level = minimal.
+    for again in [running(800), checkpoint()] {
+        a_full_sink(&again);
+    }
+}
+
+fn a_full_sink(again: &Fake) {
     let sink = Full {
         rels: 2,
         room: 3,
@@ -335,12 +354,11 @@ fn a_full_sink_gets_another_chance() {
             apply(&mut ledger, &delete(rel(number), blkno, 1, 800, 3));
         }
     }
-    let running = running(800);
-    apply(&mut ledger, &running);
+    apply(&mut ledger, again);
     assert_eq!(ledger.stats().unpublished_relations, 2);
     (ledger.sink_mut().rels, ledger.sink_mut().room) = (3, 100);
     apply(&mut ledger, &end(800, true, 4));
-    apply(&mut ledger, &running);
+    apply(&mut ledger, again);
     assert_eq!(ledger.stats().unpublished_relations, 0);
     for number in 1..=3 {
         let shown = ledger.sink().inner.get(rel(number)).unwrap();

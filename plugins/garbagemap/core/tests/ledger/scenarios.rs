@@ -159,6 +159,21 @@ fn prepared_transactions_outlive_a_shutdown() {
     assert_eq!(dead(&ledger, 1, 0), Some(vec![1, 2, 3]));
 }
 
+/// Nobody is told what a new file is for, until a sequence or a BRIN index is written.
+#[test]
+fn what_is_no_heap_goes() {
+    for (rmid, info) in [(RmgrId::SEQ, 0x00), (RmgrId::BRIN, 0x00)] {
+        let mut ledger = with_garbage();
+        apply(&mut ledger, &create(2, 50));
+        assert_eq!(ledger.stats().relations, 2);
+        let page = RecordBuilder::new(rmid, info).block(spec(2, 0));
+        feed(&mut ledger, page, 60, &mut Told::default());
+        assert_eq!(ledger.stats().relations, 1);
+        assert!(ledger.sink().get(rel(2)).is_none());
+        assert_eq!(dead(&ledger, 1, 0), Some(vec![1, 2]));
+    }
+}
+
 #[test]
 fn what_makes_a_block_known() {
     let mut l = ledger();

@@ -107,6 +107,9 @@ fn check(reader: &MapReader<'_>, models: &[Model], range_limit: u32) {
                 RangeState::Counts(c) => {
                     sum.dead += u64::from(c.dead);
                     sum.items += u64::from(c.items);
+                    if (c.dead, c.items, c.first_unknown) == (0, 0, 0) {
+                        sum.unknown_blocks += u64::from(WIDTH);
+                    }
                     sum.tuples = sum.tuples.zip(c.tuples).map(|(s, n)| s + u64::from(n));
                 }
             }

@@ -90,8 +90,8 @@ pub fn init() {
     );
     GucRegistry::define_int_guc(
         c"walker.restart_interval",
-        c"Sets the time after which a worker that failed is started again.",
-        c"0 starts it at once.",
+        c"Sets the time after which a worker that ended is started again.",
+        c"Whether it failed or was asked to restart. 0 starts it at once.",
         &RESTART_INTERVAL,
         0,
         3600,

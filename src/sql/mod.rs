@@ -18,7 +18,7 @@ fn required_control() -> &'static Control {
     control().unwrap_or_else(|| {
         pg_sys::panic::ErrorReport::new(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            "walker must be loaded via shared_preload_libraries",
+            "walker must be loaded via \"shared_preload_libraries\"",
             "walker",
         )
         .set_hint("Add walker to shared_preload_libraries and restart the server.")

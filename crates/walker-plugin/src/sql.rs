@@ -70,11 +70,29 @@ unsafe impl BoxRet for PgLsn {
 pub fn require_role(function: &str, roles: &[u32]) {
     let allowed = roles.iter().any(|role| has_role(*role));
     if !allowed {
+        let names: Vec<_> = roles.iter().filter_map(|role| role_name(*role)).collect();
         ereport!(
             ERROR,
             PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-            format!("permission denied for function {function}")
+            format!("permission denied for function {function}"),
+            format!(
+                "Only roles with privileges of {} may call this function.",
+                names.join(" or ")
+            )
         );
+    }
+}
+
+fn role_name(role: u32) -> Option<String> {
+    // SAFETY: GetUserNameFromId (utils/init/miscinit.c) returns a palloc'd name, or
+    // NULL for a role that is not there.
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(pg_sys::Oid::from(role), true);
+        (!name.is_null()).then(|| {
+            core::ffi::CStr::from_ptr(name)
+                .to_string_lossy()
+                .into_owned()
+        })
     }
 }
 

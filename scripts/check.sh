@@ -57,7 +57,11 @@ prepare_rest() {
   local what
   # Should one fail, it fails again where it is wanted.
   [ -z "$rest" ] || scripts/setup.sh $rest >"$work/servers.log" 2>&1 || true
-  until [ -s "$work/programs" ]; do sleep 1; done
+  # Who waits for us may have been killed meanwhile.
+  until [ -s "$work/programs" ]; do
+    kill -0 "$PPID" 2>/dev/null || return
+    sleep 1
+  done
   for what in $rest pure bench fuzzing; do
     if prepare "$what" >"$work/$what.log" 2>&1; then
       echo well >"$work/$what.end"

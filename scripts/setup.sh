@@ -34,6 +34,9 @@ apt_update() {
   stamp apt-updated
 }
 
+# That no cluster is wanted.
+without=/etc/postgresql-common/createcluster.d/walker.conf
+
 # --- packages ---------------------------------------------------------------
 # A normal user cannot install packages: then we only say what is missing.
 packages() {
@@ -53,13 +56,14 @@ hint: have an administrator run: apt-get install ${missing[*]}"
   say "installing packages: ${missing[*]}"
   # No cluster of the distribution's own is wanted here, only its binaries; who
   # installs the next server may well want one.
-  local without=/etc/postgresql-common/createcluster.d/walker.conf
   mkdir -p "${without%/*}"
+  trap 'rm -f "$without"' EXIT
   echo 'create_main_cluster = false' >"$without"
   export DEBIAN_FRONTEND=noninteractive
   apt_update
   quiet apt-get install -y --no-install-recommends "${missing[@]}"
-  rm "$without"
+  rm -f "$without"
+  trap - EXIT
   rmdir --ignore-fail-on-non-empty "${without%/*}"
 }
 

@@ -126,6 +126,8 @@ pub struct PluginStatus {
     pub streak: AtomicU32,
     /// The same for lack of memory, which is seldom the plugin's fault.
     pub shortages: AtomicU32,
+    /// Where memory was short last.
+    pub short_lsn: AtomicU64,
 }
 
 impl PluginStatus {

@@ -155,19 +155,23 @@ fn count(control: &Control, running: &Running) {
     };
     plugin.errors.fetch_add(1, Relaxed);
     let calm = now() - STARTED.load(Relaxed) >= CALM;
-    let same_lsn = plugin.last_error_lsn.swap(running.lsn.0, Relaxed) == running.lsn.0;
-    // However long the way to that record takes, it is not tried for ever.
-    let in_a_row = !calm || same_lsn;
     if running.callback == Callback::Memory {
         // It leaks: no record is to blame, and one restart in a while is in order.
-        more(&plugin.streak, in_a_row);
+        more(&plugin.streak, !calm);
         return;
     }
     if SHORTAGE.load(Relaxed) {
-        more(&plugin.shortages, in_a_row);
+        // However long the way to a record takes, it is not tried for ever.
+        let lsn = running.lsn.0;
+        let same = plugin.short_lsn.swap(lsn, Relaxed) == lsn;
+        more(
+            &plugin.shortages,
+            !calm || same && running.callback == Callback::Record,
+        );
         return;
     }
     let callback = running.callback as u32;
+    let same_lsn = plugin.last_error_lsn.swap(running.lsn.0, Relaxed) == running.lsn.0;
     let same_callback = plugin.failed_callback.swap(callback, Relaxed) == callback;
     // Callbacks without a record are not tied to a position.
     let again = same_callback && (same_lsn || running.callback != Callback::Record);

@@ -110,8 +110,13 @@ impl Bench {
 
     fn worker_is_back(&mut self) {
         let lsn = self.cluster.current_lsn();
-        let back = format!("SELECT walker_wait('{lsn}', '30 s'); SELECT state FROM walker_plugins");
-        assert_eq!(aligned(&self.witness.safe(&back)), "t\nrunning\nrunning");
+        let back = format!("SELECT walker_wait('{lsn}', '30 s')");
+        assert_eq!(aligned(&self.witness.safe(&back)), "t");
+        // It may have ended just behind that.
+        let states = "SELECT string_agg(state, ' ') FROM walker_plugins";
+        poll_until("all plugins to run", || {
+            (aligned(&self.witness.safe(states)) == "running running").then_some(())
+        });
     }
 
     fn restart_worker(&mut self) {

@@ -192,8 +192,12 @@ impl<S: Sink> Ledger<S> {
     /// tables.
     #[inline(never)]
     fn drop_what_is_no_heap<R: Record + ?Sized>(&mut self, rec: &R) {
-        for block in main_blocks(rec) {
-            let locator = at(rec, &block).locator;
+        // Not by main_blocks: a second user of it here made every image dearer, which
+        // it is inlined for.
+        for id in 0..=rec.max_block_id().unwrap_or(0) {
+            let Some(Block { locator, .. }) = rec.block(id) else {
+                continue;
+            };
             if self.rels.find(locator).is_some() {
                 self.note_recent();
                 self.drop_relation(locator);

@@ -358,3 +358,44 @@ fn too_little_is_known() {
     follow(&cluster, "t");
     expect(&cluster, "t", "nothing", &["no garbage"]);
 }
+
+/// A transaction that has looked before locks nothing new, so nothing else tells it
+/// that the table has another file now.
+#[test]
+fn a_table_is_rewritten_between_two_looks() {
+    if plain() {
+        return;
+    }
+    let cluster = Cluster::with_walker("rewritten", &[], CONF);
+    fill(&cluster, "t", PLAIN, false);
+    cluster.safe_psql("postgres", "DELETE FROM t WHERE a % 4 = 0");
+    cluster.walker_wait();
+    let mut client = cluster.connect("postgres");
+    let mut transaction = client.transaction().expect("a transaction");
+    let look = transaction
+        .prepare(
+            "SELECT v.blocks, v.n_tuples, v.n_dead_tuples, v.exact, c.dead_by_delete
+             FROM garbage_tables v LEFT JOIN garbage_counters c USING (relid)
+             WHERE relid = 't'::regclass",
+        )
+        .expect("a statement");
+    let mut look = || {
+        let row = transaction.query_one(&look, &[]).expect("a row");
+        let number = |column| row.get::<_, Option<i64>>(column);
+        let exact: bool = row.get(3);
+        (number(0), number(1), number(2), exact, number(4))
+    };
+    let size = || -> i64 {
+        let sql = "SELECT pg_relation_size('t') / 8192";
+        let printed = cluster.safe_psql("postgres", sql);
+        printed.parse().expect("a number")
+    };
+    let garbage = Some(6_000);
+    let expected = (Some(size()), Some(18_000), garbage, true, garbage);
+    assert_eq!(look(), expected);
+    cluster.safe_psql("postgres", "VACUUM FULL t");
+    cluster.walker_wait();
+    assert!(size() > 0);
+    let expected = (Some(size()), Some(18_000), Some(0), true, Some(0));
+    assert_eq!(look(), expected);
+}

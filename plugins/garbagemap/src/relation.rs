@@ -19,12 +19,16 @@ pub struct Table {
 
 impl Table {
     /// Look a table up. Not a lock is taken on it, so this never queues behind
-    /// a VACUUM FULL.
+    /// a VACUUM FULL; nor does anything else in a transaction tell the session's
+    /// caches of one.
     pub fn look_up(oid: pg_sys::Oid) -> Result<Table, Error> {
-        // SAFETY: SearchSysCache1 returns a tuple of pg_class, or NULL; what
+        // SAFETY: AcceptInvalidationMessages (utils/cache/inval.c) is called within a
+        // transaction, with no entry of a cache at hand: as by whoever takes a lock.
+        // SearchSysCache1 returns a tuple of pg_class, or NULL; what
         // is needed of it is copied before ReleaseSysCache. GETSTRUCT of such
         // a tuple is a Form_pg_class.
         let (form, name) = unsafe {
+            pg_sys::AcceptInvalidationMessages();
             let tuple =
                 pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::RELOID as i32, oid.into());
             if tuple.is_null() {
@@ -125,9 +129,43 @@ impl Table {
         }
     }
 
-    /// The table's size according to its files: right without any lock, except
-    /// that a relation that was just replaced has no file any more.
-    pub fn blocks_on_disk(&self) -> u32 {
+    /// Look a table up, and how many blocks it has according to its files, without
+    /// any lock.
+    ///
+    /// They may be cut meanwhile. Whoever replaces a table's files tells so before he
+    /// cuts the old ones (CommitTransaction; xact_redo_commit on a standby): so if
+    /// after a look at them nobody has told of others, they were whole.
+    pub fn look_up_with_blocks(oid: pg_sys::Oid) -> Result<(Table, u32), Error> {
+        let mut table = Table::look_up(oid)?;
+        loop {
+            let blocks = table.blocks_on_disk();
+            let now = Table::look_up(oid)?;
+            if now.locator == table.locator {
+                return Ok((now, blocks));
+            }
+            table = now;
+            pgrx::check_for_interrupts!();
+        }
+    }
+
+    /// The table, open if that needs no waiting; where it is and how many blocks it
+    /// has.
+    pub fn size(&self) -> Result<(Option<OpenTable>, RelFileLocator, u32), Error> {
+        match self.open_unless_locked() {
+            Some(open) => {
+                let blocks = open.blocks(pg_sys::ForkNumber::MAIN_FORKNUM);
+                let locator = open.locator();
+                Ok((Some(open), locator, blocks))
+            }
+            None => {
+                let (table, blocks) = Self::look_up_with_blocks(self.oid)?;
+                Ok((None, table.locator, blocks))
+            }
+        }
+    }
+
+    /// The table's size according to its files.
+    fn blocks_on_disk(&self) -> u32 {
         let first = compat::relation_path(self.locator, pg_sys::ForkNumber::MAIN_FORKNUM);
         let segment_blocks = u64::from(pg_sys::RELSEG_SIZE);
         let mut blocks = 0;

@@ -29,14 +29,7 @@ fn fill(rows: &mut Rows, rel: Option<pg_sys::Oid>, range_blocks: Option<i32>) ->
     let recorded = map.range_blocks();
     let per_row = ranges_per_row(range_blocks, recorded)?;
 
-    let open = table.open_unless_locked();
-    let (locator, blocks) = match &open {
-        Some(open) => (
-            open.locator(),
-            open.blocks(pg_sys::ForkNumber::MAIN_FORKNUM),
-        ),
-        None => (table.locator, table.blocks_on_disk()),
-    };
+    let (open, locator, blocks) = table.size()?;
     let relation = map.find(locator);
     let mut ranges = relation.map(|r| r.ranges());
     let mut maps = open.as_ref().map(Maps::new);

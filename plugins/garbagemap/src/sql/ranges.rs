@@ -21,15 +21,7 @@ pub fn read(rel: pg_sys::Oid, most: u64) -> Result<TableRanges, Error> {
     let table = Table::look_up(rel)?;
     table.require_wal_logged()?;
     let map = area::map()?;
-    let open = table.open_unless_locked();
-    let (locator, blocks) = match &open {
-        Some(open) => (
-            open.locator(),
-            open.blocks(pg_sys::ForkNumber::MAIN_FORKNUM),
-        ),
-        None => (table.locator, table.blocks_on_disk()),
-    };
-    drop(open);
+    let (_, locator, blocks) = table.size()?;
     let blocks = u64::from(blocks);
     let recorded = u64::from(map.range_blocks());
     let per_range = blocks

@@ -19,13 +19,12 @@ fn fill(rows: &mut Rows, rel: pg_sys::Oid) -> Result<(), Error> {
     let map = area::map()?;
     // The caller goes through a catalog: what has been dropped since, or is
     // nothing the map could know, has no row.
-    let Ok(table) = Table::look_up(rel) else {
+    let Ok((table, blocks)) = Table::look_up_with_blocks(rel) else {
         return Ok(());
     };
     if table.require_wal_logged().is_err() {
         return Ok(());
     }
-    let blocks = table.blocks_on_disk();
     let totals = match map.find(table.locator) {
         Some(relation) => relation.totals(blocks),
         None => unknown(blocks),

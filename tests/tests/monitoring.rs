@@ -8,7 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use walker_tests::Cluster;
-use walker_tests::cluster::signal;
+use walker_tests::cluster::{Mode, signal};
 use walker_tests::poll::{poll_for, poll_until, timeout};
 use walker_tests::server::run;
 use walker_tests::skip::skipped;
@@ -225,18 +225,36 @@ fn what_is_shipped_measures_and_alerts() {
         get(port, query).filter(|answer| answer.contains(",\"1\"]"))
     });
     let alerts = || get(port, "/api/v1/alerts").expect("alerts");
+    let down = |what: &str| {
+        poll_until(what, || {
+            Some(alerts()).filter(|a| {
+                a.contains("firing") && a.contains("walker does not run on 127.0.0.1")
+            })
+        })
+    };
+    let well = |what: &str| {
+        poll_until(what, || (!alerts().contains("WalkerDown")).then_some(()));
+    };
     // Before, nobody had measured anything.
-    poll_until("an end of the alert", || {
-        (!alerts().contains("WalkerDown")).then_some(())
-    });
+    well("an end of the alert");
+
+    // Who it is that nobody can ask is known: the view is an error, as it is without
+    // walker in shared_preload_libraries, or there is no server.
+    let rename = |from: &str, to: &str| {
+        cluster.safe_psql("postgres", &format!("ALTER VIEW {from} RENAME TO {to}"));
+    };
+    rename("walker_status", "elsewhere");
+    down("an alert while the view is an error");
+    rename("elsewhere", "walker_status");
+    well("the view to be asked again");
+    cluster.stop(Mode::Fast);
+    down("an alert without a server");
+    cluster.start();
+    well("the server to be asked again");
 
     signal("TERM", &[cluster.worker_pid()]);
     cluster.wait_for_state(&["not running"]);
     // Whose plugins get nothing then.
     assert_eq!(cluster.plugin("garbagemap", "state"), "not running");
-    let fired = poll_until("the alert", || {
-        Some(alerts())
-            .filter(|a| a.contains("\"alertname\":\"WalkerDown\"") && a.contains("firing"))
-    });
-    assert!(fired.contains("walker does not run on 127"), "{fired}");
+    down("an alert without a worker");
 }

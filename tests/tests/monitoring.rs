@@ -167,6 +167,7 @@ fn what_is_shipped_measures_and_alerts() {
         value.unwrap_or_else(|| panic!("{found:?}"))
     };
     assert_eq!(value("walker_up{"), 1.0);
+    assert_eq!(value("walker_last_gap_lsn{"), 0.0);
     assert_eq!(value("garbage_map_image_mismatches{"), 0.0);
     let of_t = "{datname=\"postgres\",relname=\"t\",schemaname=\"public\"";
     assert!(

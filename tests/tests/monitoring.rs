@@ -2,6 +2,7 @@
 //! metric that rules and dashboard speak of is there, and an alert fires.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -90,6 +91,68 @@ fn expressions() -> Vec<String> {
         .collect()
 }
 
+/// The expressions of the dashboard, for all instances.
+fn panels() -> Vec<String> {
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&read("dashboard.json")).expect("JSON of a dashboard");
+    let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+    let targets = list(&dashboard["panels"])
+        .into_iter()
+        .flat_map(|panel| list(&panel["targets"]));
+    targets
+        .map(|target| {
+            let expression = target["expr"].as_str().expect("an expression");
+            expression.replace("$instance", ".*")
+        })
+        .collect()
+}
+
+/// What the dashboard makes of the sums of all tables, for promtool: one a second each,
+/// and nothing, rather than all that the others ever counted, where a table is dropped.
+fn rates_of_sums() -> String {
+    let sums: Vec<String> = panels()
+        .into_iter()
+        .filter(|expression| {
+            expression.contains("garbage_database_") && expression.contains("[5m]")
+        })
+        .collect();
+    assert_eq!(sums.len(), 6, "{sums:?}");
+    let mut test = "tests:\n- interval: 1m\n  input_series:\n".to_owned();
+    let names: BTreeSet<String> = sums
+        .iter()
+        .flat_map(|expression| metrics(expression))
+        .collect();
+    for name in names {
+        let values = "1000000+60x20 500000+60x20";
+        writeln!(
+            test,
+            "  - {{series: '{name}{{instance=\"a\"}}', values: '{values}'}}"
+        )
+        .expect("text");
+    }
+    test += "  promql_expr_test:\n";
+    for expression in sums {
+        let value = if expression.contains("hot") { 0.5 } else { 1.0 };
+        for (minute, samples) in [(10, true), (23, false), (30, true)] {
+            let samples = match samples {
+                true => format!("[{{labels: '{{}}', value: {value}}}]"),
+                false => "[]".to_owned(),
+            };
+            writeln!(
+                test,
+                "  - {{expr: '{expression}', eval_time: {minute}m, exp_samples: {samples}}}"
+            )
+            .expect("text");
+        }
+    }
+    test
+}
+
+/// As a part of an address.
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+}
+
 fn series<'a>(scraped: &'a str, start: &str) -> Vec<&'a str> {
     scraped.lines().filter(|l| l.starts_with(start)).collect()
 }
@@ -124,6 +187,9 @@ fn what_is_shipped_measures_and_alerts() {
         &[],
         "walker.restart_interval = '1 h'\nautovacuum = off",
     );
+    let rates = cluster.path("rates_test.yaml");
+    fs::write(&rates, rates_of_sums()).expect("a test");
+    run(Command::new(&promtool).args(["test", "rules"]).arg(&rates));
     for sql in [
         "CREATE TABLE t AS SELECT g AS a FROM generate_series(1, 1000) AS g",
         "DELETE FROM t WHERE a <= 700",
@@ -179,6 +245,7 @@ fn what_is_shipped_measures_and_alerts() {
     assert_eq!(value(&format!("garbage_table_dead_tuples{of_t}")), 700.0);
     let vacuum = "garbage_candidate_dead_tuples{datname=\"postgres\",recommendation=\"vacuum\",relname=\"t\"";
     assert_eq!(value(vacuum), 700.0);
+    assert!(value("garbage_database_dead_by_delete{") >= 700.0);
     // Whatever rules and dashboard speak of is measured.
     let measured = metrics(&scraped);
     let expressions = expressions();
@@ -225,12 +292,15 @@ fn what_is_shipped_measures_and_alerts() {
     poll_until("Prometheus to have scraped", || {
         get(port, query).filter(|answer| answer.contains(",\"1\"]"))
     });
+    for expression in panels() {
+        let query = format!("/api/v1/query?query={}", encoded(&expression));
+        assert!(get(port, &query).is_some(), "no expression: {expression}");
+    }
     let alerts = || get(port, "/api/v1/alerts").expect("alerts");
     let down = |what: &str| {
         poll_until(what, || {
-            Some(alerts()).filter(|a| {
-                a.contains("firing") && a.contains("walker does not run on 127.0.0.1")
-            })
+            Some(alerts())
+                .filter(|a| a.contains("firing") && a.contains("walker does not run on 127.0.0.1"))
         })
     };
     let well = |what: &str| {

@@ -259,6 +259,46 @@ fn what_is_shipped_measures_and_alerts() {
         }
     }
 
+    // Of more tables than are told one by one, those come first that somebody keeps, and
+    // one that has left the list counts all the same.
+    cluster.safe_psql(
+        "postgres",
+        "DO $$ BEGIN FOR i IN 1 .. 120 LOOP
+         EXECUTE format('CREATE TABLE more_%s AS SELECT g AS a FROM generate_series(1, 100) AS g', i);
+         EXECUTE format('DELETE FROM more_%s', i);
+         END LOOP; END $$",
+    );
+    cluster.safe_psql("postgres", "VACUUM t");
+    let mut holder = cluster.connect("postgres");
+    holder
+        .batch_execute("BEGIN; SELECT pg_current_xact_id()")
+        .expect("a transaction");
+    for sql in [
+        "CREATE TABLE held AS SELECT g AS a FROM generate_series(1, 60) AS g",
+        "DELETE FROM held",
+    ] {
+        cluster.safe_psql("postgres", sql);
+    }
+    cluster.walker_wait();
+    let held = "garbage_candidate_kept_tuples{datname=\"postgres\",recommendation=\"release\",relname=\"held\"";
+    let full = poll_until("an alert's table among many", || {
+        get(exporter_port, "/metrics").filter(|m| m.contains(held))
+    });
+    drop(holder);
+    for list in [
+        "garbage_candidate_dead_tuples{",
+        "garbage_table_dead_tuples{",
+    ] {
+        assert_eq!(series(&full, list).len(), 100);
+    }
+    assert!(!full.contains(&format!("garbage_table_dead_tuples{of_t}")));
+    let removed: f64 = ["pruning", "vacuum"]
+        .iter()
+        .flat_map(|how| series(&full, &format!("garbage_database_removed_by_{how}{{")))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum();
+    assert!(removed >= 700.0, "{removed}");
+
     // As shipped, but nobody waits for two minutes.
     let rules = read("alerts.yaml");
     let impatient: Vec<&str> = rules

@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/env.sh
-command -v valgrind >/dev/null || scripts/setup.sh valgrind
+scripts/setup.sh valgrind
 
 tolerance=${TOLERANCE:-2} file=bench/instructions.txt
 say "building the cases"

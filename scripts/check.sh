@@ -16,7 +16,7 @@ began=$SECONDS
 step() { say "[$((SECONDS - began)) s] $*"; }
 
 step "setting up PostgreSQL $1"
-scripts/setup.sh "$1"
+scripts/setup.sh tests "$1"
 . scripts/env.sh
 work=$CARGO_TARGET_DIR/check logs=$CARGO_TARGET_DIR/check/logs
 rm -rf "$work"

@@ -3,7 +3,10 @@
 # Makefile works: packages, cargo-pgrx, one private server per major version.
 # Idempotent: each step leaves a stamp, a second run only looks at the stamps.
 #
-# usage: scripts/setup.sh MAJOR...        e.g. scripts/setup.sh 15 18
+# usage: scripts/setup.sh [WHAT...]        e.g. scripts/setup.sh tests 15 18
+#   15 16 17 18 18r   a server
+#   tests             what tests look with: a browser, Prometheus
+#   valgrind          what make bench-check counts with; alone it needs no cargo-pgrx
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 # PostgreSQL's own Makefile makes its headers first only if no make is above it.
@@ -244,21 +247,26 @@ hint: rustup update"
 # Who cannot install packages builds with the libclang there is.
 clang=(clang-14 libclang-14-dev)
 [ "$(id -u)" = 0 ] || ! compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || clang=()
+if [ "$*" = valgrind ]; then
+  packages build-essential valgrind
+  exit
+fi
 packages build-essential pkg-config "${clang[@]}"
 cargo_pgrx
-if [ $# != 0 ]; then
-  # For tests: a browser, to look at the pictures, and who asks for metrics.
-  # postgresql-common makes the user that servers run as.
-  [ "$(id -u)" != 0 ] || packages postgresql-common chromium fonts-dejavu-core
-  monitoring
-fi
+# It makes the user that servers run as.
+[ "$(id -u)" != 0 ] || [ $# = 0 ] || packages postgresql-common
 for major in "$@"; do
   if stamped "server-$major" && [ -x "$(pg_config_of "$major")" ]; then continue; fi
   case "$major" in
     15 | 16 | 18r) say "preparing PostgreSQL $major"; "server_$major" ;;
     17) server_from_source 17 trixie ;;
     18) server_from_source 18 forky ;;
-    # No server, but what `make bench-check` counts with.
+    tests)
+      # To look at the pictures, and who asks for metrics.
+      [ "$(id -u)" != 0 ] || packages chromium fonts-dejavu-core
+      monitoring
+      continue
+      ;;
     valgrind) packages valgrind; continue ;;
     *) die "unknown server \"$major\"; one of 15 16 17 18 18r is expected" ;;
   esac

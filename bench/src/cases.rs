@@ -1,7 +1,7 @@
 //! The pure parts' work as fixed cases: the same for Criterion, which times
 //! them, and for callgrind, which counts their instructions.
 
-use crate::stream::{MAJOR, Numbers, ROWS, Stream};
+use crate::stream::{MAJOR, Numbers, ROWS, Stream, UNUSED};
 use garbagemap_core::map::{MapReader, MapWriter};
 use garbagemap_core::{Config, Ledger, Oracle, Page, RangeCounts, Sink, XidStatus};
 use std::hint::black_box;
@@ -127,7 +127,7 @@ pub fn all() -> Vec<Case> {
 /// Tables of a page, and transactions that come to them in turns, so seldom that
 /// each finds the garbage of before in older buckets.
 fn in_turns(n: u32) -> (Stream, Stream) {
-    let (tables, mut stream) = (Stream::filled(0..n, 1), Stream::default());
+    let (tables, mut stream) = (Stream::filled(0..n, 1, ROWS), Stream::default());
     let visits = (1..=ROWS).flat_map(|off| (0..n).map(move |table| (table, off)));
     for (xid, (table, off)) in (1_000..).step_by(10).zip(visits) {
         stream.delete(xid, table, 0, off);
@@ -264,7 +264,7 @@ fn pgbench(transactions: u32) -> (Stream, Stream) {
             let last = &mut last[rel as usize][blkno as usize];
             if *last == ROWS + 30 {
                 let unused: Vec<u16> = (ROWS + 1..ROWS + 30).collect();
-                stream.prune(rel, blkno, &unused);
+                stream.prune(rel, blkno, UNUSED, &unused);
                 stream.update(xid, rel, blkno, (ROWS + 30, ROWS + 1));
                 *last = ROWS + 1;
                 continue;
@@ -282,7 +282,7 @@ fn pgbench(transactions: u32) -> (Stream, Stream) {
 
 /// A table that is filled by one transaction, and every third row deleted.
 fn mass_delete(blocks: u32) -> (Stream, Stream) {
-    let (filled, mut deleted) = (Stream::filled(1..2, blocks), Stream::default());
+    let (filled, mut deleted) = (Stream::filled(1..2, blocks, ROWS), Stream::default());
     for blkno in 0..blocks {
         for off in (1..=ROWS).step_by(3) {
             deleted.delete(901, 1, blkno, off);

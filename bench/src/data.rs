@@ -9,6 +9,7 @@ use crate::walk;
 use crate::workloads::Workload;
 use serde::{Deserialize, Serialize};
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use walker_tests::plugins::{Library, root};
@@ -31,6 +32,22 @@ pub struct Stretch {
     pub records: u64,
     /// The share of page images, per cent.
     pub image_share: f64,
+    /// Of what wrote it: another one's WAL is not used.
+    #[serde(default)]
+    recipe: u64,
+}
+
+/// Changes when a workload may have.
+fn recipe() -> u64 {
+    let sources = [
+        include_str!("workloads.rs"),
+        include_str!("others.rs"),
+        include_str!("hard.rs"),
+        include_str!("data.rs"),
+    ];
+    let mut hasher = DefaultHasher::new();
+    sources.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A cluster, not started, on a copy of such a directory.
@@ -47,7 +64,7 @@ impl Backlog {
     /// state in it is not accepted any more, it is made anew.
     pub fn of(workload: &Workload, size: u64) -> Self {
         let at = cache().join(format!("{}-{size}", workload.name.replace(' ', "-")));
-        if at.join("stretch.json").exists() {
+        if kept(&at).is_some_and(|stretch| stretch.recipe == recipe()) {
             let backlog = Self::copy_of(workload, &at);
             if walk::begins_in_front(&backlog, "no_callbacks, garbagemap, walstat") {
                 return backlog;
@@ -59,7 +76,7 @@ impl Backlog {
     }
 
     fn copy_of(workload: &Workload, at: &Path) -> Self {
-        let text = fs::read_to_string(at.join("stretch.json")).expect("stretch.json");
+        let stretch = kept(at).expect("stretch.json");
         let cluster = Cluster::new(workload.name);
         copy(&at.join("data"), &cluster.data_dir());
         cluster.append_conf(&format!(
@@ -68,7 +85,7 @@ impl Backlog {
         ));
         Self {
             cluster,
-            stretch: serde_json::from_str(&text).expect("stretch.json"),
+            stretch,
             state: at.join("data/pg_walker"),
         }
     }
@@ -81,11 +98,22 @@ impl Backlog {
     }
 }
 
-/// Where this server's directories are.
+/// What is said in a directory of the stretch in it.
+fn kept(at: &Path) -> Option<Stretch> {
+    let text = fs::read_to_string(at.join("stretch.json")).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// Where this server's directories are. Of one version there may be one with
+/// assertions as well, by which no WAL of the other's is to be kept.
 fn cache() -> PathBuf {
     let cache = std::env::var_os("WALKER_CACHE").expect("WALKER_CACHE is set by scripts/bench.sh");
-    let version = Server::get().ask("--version");
-    let version = version.split(' ').nth(1).unwrap_or("unknown").to_owned();
+    let server = Server::get();
+    let version = server.ask("--version");
+    let mut version = version.split(' ').nth(1).unwrap_or("unknown").to_owned();
+    if server.ask("--configure").contains("--enable-cassert") {
+        version += "-assert";
+    }
     Path::new(&cache).join("bench").join(version)
 }
 
@@ -174,6 +202,7 @@ fn make(workload: &Workload, size: u64, at: &Path) {
         bytes: distance(&from, &to),
         records,
         image_share: images as f64 / (bytes as f64).max(1.0) * 100.0,
+        recipe: recipe(),
         from,
         to,
     };

@@ -6,6 +6,7 @@ pub mod data;
 pub mod hard;
 pub mod instructions;
 pub mod machine;
+mod memory;
 pub mod others;
 pub mod profile;
 pub mod prune;

@@ -32,7 +32,7 @@ pub fn facts(rounds: usize) -> Vec<(String, String)> {
     let at = format!("{}/..", env!("CARGO_MANIFEST_DIR"));
     let commit = said("git", &["-C", &at, "describe", "--always", "--dirty"]);
     let fact = |name: &str, value: String| (name.to_owned(), value);
-    vec![
+    let mut facts = vec![
         fact(
             "machine",
             format!(
@@ -54,5 +54,18 @@ pub fn facts(rounds: usize) -> Vec<(String, String)> {
                 said("rustc", &["--version"])
             ),
         ),
-    ]
+    ];
+    let modules = ["pgstattuple", "pg_walinspect"];
+    let mut missing: Vec<&str> = modules
+        .into_iter()
+        .filter(|name| !server.has_contrib(name))
+        .collect();
+    if server.major < 17 {
+        missing.push("WAL summarizer");
+    }
+    if !missing.is_empty() {
+        let name = format!("not in {}", server.major);
+        facts.push((name, missing.join(", ")));
+    }
+    facts
 }

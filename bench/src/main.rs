@@ -4,23 +4,32 @@
 //! `walker-bench profile WORKLOAD PLUGINS`
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
 use walker_bench::report::Report;
 use walker_bench::{instructions, machine, profile, prune, queries, rivals, scaling, tps};
 use walker_tests::Server;
 use walker_tests::poll::env_number;
 
-fn main() {
+fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match &args[..] {
         ["run", result, parts @ ..] => run(result, parts),
-        ["profile", workload, plugins] => profile::print(workload, plugins, size()),
-        ["report", page, all, results @ ..] => report(page, all, results),
+        ["profile", workload, plugins] => {
+            profile::print(workload, plugins, size());
+            ExitCode::SUCCESS
+        }
+        ["report", page, all, results @ ..] => {
+            report(page, all, results);
+            ExitCode::SUCCESS
+        }
         _ => {
-            panic!(
+            eprintln!(
                 "usage: walker-bench run RESULT.json [PART...] | report PAGE.md ALL.json RESULT.json... | \
              profile WORKLOAD PLUGINS"
-            )
+            );
+            ExitCode::from(2)
         }
     }
 }
@@ -42,7 +51,9 @@ const PARTS: [(&str, Part); 11] = [
     ("instructions", instructions::measure),
 ];
 
-fn run(result: &str, parts: &[&str]) {
+/// Measures the parts that are named, or all. One that fails is said to have failed in
+/// the report, and the others are measured nevertheless: they take half an hour.
+fn run(result: &str, parts: &[&str]) -> ExitCode {
     let quick = env_number("BENCH_QUICK", 0) != 0;
     let rounds = env_number("BENCH_ROUNDS", if quick { 3 } else { 5 }) as usize;
     let size = size();
@@ -52,17 +63,29 @@ fn run(result: &str, parts: &[&str]) {
     };
     let version = Server::get().ask("--version");
     let version = version.split(' ').nth(1).unwrap_or_default();
+    let mut failed = false;
     for (name, part) in PARTS {
         if !parts.is_empty() && !parts.contains(&name) {
             continue;
         }
         let before = report.rows.len();
-        part(rounds, size, &mut report);
+        let done = catch_unwind(AssertUnwindSafe(|| part(rounds, size, &mut report)));
+        if done.is_err() {
+            let what = format!("part \"{name}\" of {version}");
+            let why = "failed, and is not all in the table".to_owned();
+            report.facts.push((what, why));
+            failed = true;
+        }
         for row in report.rows.iter_mut().skip(before) {
             row.server = version.to_owned();
         }
         // What was measured is kept, whatever comes next.
         save(result, &report);
+    }
+    if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
     }
 }
 

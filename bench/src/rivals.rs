@@ -4,7 +4,7 @@ use crate::cpu::{self, Cost};
 use crate::data::{self, Backlog};
 use crate::report::{Report, Row, number};
 use crate::stats::{ratio, summary};
-use crate::walk::{start, wait_for, walk};
+use crate::walk::{check, start, wait_for, walk};
 use crate::workloads::{self, Workload};
 use crate::{hard, others};
 use std::fs;
@@ -53,6 +53,8 @@ fn walks(
             eprintln!("walking: {}, round {}", workload.name, round + 1);
             one_round(&backlog, short, &mut costs, &mut looks);
         }
+        // Last, for it writes to the tables, and so to the WAL.
+        check(&backlog);
         report((section, workload.name), &backlog, &costs, to);
         let what = "the machine, a look at memory";
         let looks = summary(&looks);

@@ -3,6 +3,7 @@
 use crate::cases::{Nowhere, apply, ledger, map, read_map};
 use crate::cpu;
 use crate::data::{self, Backlog, COUNTERS};
+use crate::memory;
 use crate::report::{Report, Row};
 use crate::stats::{ratio, summary};
 use crate::stream::{Numbers, ROWS, Stream};
@@ -91,7 +92,7 @@ pub fn pure(rounds: usize, _: u64, to: &mut Report) {
         &[1, 10, 50, 100],
         share,
     );
-    memory(to);
+    memory::measure(to);
     reading(to, rounds);
 }
 
@@ -115,7 +116,7 @@ fn line(to: &mut Report, rounds: usize, of: &str, at: &[u32], make: fn(u32) -> P
 /// A ledger that knows tables of so many blocks to be filled.
 fn filled(tables: u32, blocks: u32) -> Ledger<Nowhere> {
     let mut ledger = ledger();
-    apply(&mut ledger, &Stream::filled(0..tables, blocks));
+    apply(&mut ledger, &Stream::filled(0..tables, blocks, ROWS));
     ledger
 }
 
@@ -218,76 +219,27 @@ fn ranges(n: u32) -> Point {
     (ledger, stream)
 }
 
-/// A mass delete of a third of the rows of some blocks.
+/// A mass delete of a third of the rows of as many blocks each time, in tables of
+/// which they are so many per cent: the fewer, the larger the table.
 fn share(per_cent: u32) -> Point {
-    let mut stream = Stream::default();
-    let mut xid = 1_000;
-    for blkno in (0..5_000).filter(|b| b % 100 < per_cent) {
+    const GARBAGE: u32 = 2_500;
+    let (mut stream, mut rows) = (Stream::default(), Stream::default());
+    rows.create(0);
+    let blocks = (0..).filter(|b| b % 100 < per_cent).take(GARBAGE as usize);
+    for (n, blkno) in (1..).zip(blocks) {
+        let xid = 1_000 + n / 50;
+        (1..=ROWS).for_each(|off| rows.insert(900, 0, blkno, off));
         for off in (1..=ROWS).step_by(3) {
             stream.delete(xid, 0, blkno, off);
         }
-        if blkno % 50 == 0 {
+        if n % 50 == 49 || n == GARBAGE {
             stream.commit(xid, &[]);
-            xid += 1;
         }
     }
-    stream.commit(xid, &[]);
-    (filled(1, 5_000), stream)
-}
-
-/// Private memory, beyond that of a table without garbage.
-fn memory(to: &mut Report) {
-    let section = "private memory of the ledger";
-    type Dead = fn(u32, u16) -> bool;
-    let cases: [(&str, Dead); 4] = [
-        ("clustered: all rows of every tenth range", |b, _| {
-            b / 32 % 10 == 0
-        }),
-        ("scattered: one row of every block", |b, off| {
-            off == (b % 60) as u16 + 1
-        }),
-        ("scattered: one block of every range", |b, off| {
-            b % 32 == 7 && off < 3
-        }),
-        ("every second row of every block", |_, off| off % 2 == 0),
-    ];
-    const BLOCKS: u32 = 16_000;
-    let empty = filled(1, BLOCKS).stats().memory_used;
-    let mut add = |subject: &str, what: &str, bytes: u64, by: u64, goal: &str| {
-        let value = summary(&[bytes as f64 / by as f64]);
-        let row = Row::new(section, subject, what, "B", value);
-        to.rows.push(row.goal(goal));
-    };
-    let all = "all, per block of the table";
-    add("no garbage", all, empty, BLOCKS.into(), "");
-    let mut short = filled(1, BLOCKS);
-    short.set_max_memory(empty as usize - 1);
-    let left = short.stats().memory_used;
-    add("no garbage, memory is short", all, left, BLOCKS.into(), "");
-    for (subject, dead) in cases {
-        let (mut ledger, mut stream) = (filled(1, BLOCKS), Stream::default());
-        for blkno in 0..BLOCKS {
-            let offs = (1..=ROWS).filter(|off| dead(blkno, *off));
-            offs.for_each(|off| stream.delete(901, 0, blkno, off));
-        }
-        stream.commit(901, &[]);
-        apply(&mut ledger, &stream);
-        let stats = ledger.stats();
-        add(subject, all, stats.memory_used, BLOCKS.into(), "");
-        let more = stats.memory_used.saturating_sub(empty);
-        let what = "more than without, per block with garbage";
-        add(subject, what, more, stats.blocks_with_garbage, "≤ 64 B");
-    }
-    // A page of the map has 63 ranges and a link.
-    let shared = summary(&[64.0 * 8.0 / 63.0]);
-    let row = Row::new(
-        "shared memory of the map",
-        "range",
-        "bytes each, by its layout",
-        "B",
-        shared,
-    );
-    to.rows.push(row.goal("≤ 8 B"));
+    rows.commit(900, &[]);
+    let mut ledger = ledger();
+    apply(&mut ledger, &rows);
+    (ledger, stream)
 }
 
 /// All ranges of a table, as SQL functions read them: 4 million are a TB.

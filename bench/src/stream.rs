@@ -7,6 +7,10 @@ use walker_wal::{BLCKSZ, Lsn, Major, RmgrId};
 /// The version whose records are made.
 pub const MAJOR: Major = Major::V17;
 const DATABASE: (u32, u32) = (1663, 5);
+/// `XLHP_HAS_NOW_UNUSED_ITEMS`, of access/heapam_xlog.h
+pub const UNUSED: u8 = 1 << 7;
+/// `XLHP_HAS_DEAD_ITEMS`
+pub const DEAD_ITEMS: u8 = 1 << 6;
 /// Rows of a page that were there from the beginning.
 pub const ROWS: u16 = 60;
 
@@ -111,13 +115,13 @@ impl Stream {
         self.push(&record);
     }
 
-    /// Tables of so many pages, all filled by transaction 900.
-    pub fn filled(rels: std::ops::Range<u32>, blocks: u32) -> Self {
+    /// Tables of so many pages of so many rows, all filled by transaction 900.
+    pub fn filled(rels: std::ops::Range<u32>, blocks: u32, rows: u16) -> Self {
         let mut stream = Self::default();
         for rel in rels {
             stream.create(rel);
             for blkno in 0..blocks {
-                (1..=ROWS).for_each(|off| stream.insert(900, rel, blkno, off));
+                (1..=rows).for_each(|off| stream.insert(900, rel, blkno, off));
             }
         }
         stream.commit(900, &[]);
@@ -159,12 +163,12 @@ impl Stream {
         self.record(RmgrId::HEAP, 0x40, xid, Some(block), &main);
     }
 
-    /// `XLOG_HEAP2_PRUNE_ON_ACCESS` that frees line pointers.
-    pub fn prune(&mut self, rel: u32, blkno: u32, unused: &[u16]) {
-        let data = [unused.len() as u16];
-        let data = data.iter().chain(unused).flat_map(|n| n.to_le_bytes());
+    /// `XLOG_HEAP2_PRUNE_ON_ACCESS` that makes line pointers [`UNUSED`] or [`DEAD_ITEMS`].
+    pub fn prune(&mut self, rel: u32, blkno: u32, what: u8, items: &[u16]) {
+        let data = [items.len() as u16];
+        let data = data.iter().chain(items).flat_map(|n| n.to_le_bytes());
         let block = block(rel, blkno).data(&data.collect::<Vec<_>>());
-        self.record(RmgrId::HEAP2, 0x10, 0, Some(block), &[0, 0x80]);
+        self.record(RmgrId::HEAP2, 0x10, 0, Some(block), &[0, what]);
     }
 
     /// `XLOG_XACT_COMMIT`, with subtransactions.

@@ -23,6 +23,11 @@ const CONF: &str = "fsync = on
 /// all wait for it; how many there were was chance.
 const SPARE: usize = 40;
 
+/// As many as there are cores, so that the worker takes its time from them.
+fn clients() -> u64 {
+    std::thread::available_parallelism().map_or(1, |n| n.get() as u64)
+}
+
 /// Servers take turns of so many seconds each.
 const TURN: u64 = 2;
 
@@ -69,7 +74,7 @@ impl Done {
         let postmaster = cluster.postmaster_pid().expect("the server runs");
         let of_worker = || worker.map_or(0.0, |pid| cpu::of_process(pid).expect("it runs"));
         let before = (cpu::of_server(postmaster), of_worker());
-        let tps = Pgbench::seconds(cluster, "postgres", 2, TURN).run();
+        let tps = Pgbench::seconds(cluster, "postgres", clients(), TURN).run();
         self.cpu += cpu::of_server(postmaster) - before.0;
         self.worker += of_worker() - before.1;
         self.seconds += TURN as f64;
@@ -137,7 +142,10 @@ pub fn measure(rounds: usize, _: u64, to: &mut Report) {
         let tps = |all: &[Done]| all.iter().map(|done| done.tps()).collect::<Vec<_>>();
         let cpu = |all: &[Done]| all.iter().map(|done| done.cpu_each()).collect::<Vec<_>>();
         let worker: Vec<_> = with.iter().map(|done| done.worker_each()).collect();
-        let section = "pgbench with walker and garbagemap, two clients on two cores";
+        let section = &format!(
+            "pgbench with walker and garbagemap, {0} clients on {0} cores",
+            clients()
+        );
         let subject = format!("synchronous_commit = {commit}");
         let row = Row::new(section, &subject, "tps", "/s", summary(&tps(&with)));
         let row = row.against("without walker", ratio(&tps(&with), &tps(&without)));
@@ -167,7 +175,7 @@ pub fn lag(_: usize, size: u64, to: &mut Report) {
     let mut ask = |sql: &str| aligned(&rows(&mut client, sql).unwrap_or_else(|e| panic!("{e}")));
     let seconds = (size / 2).clamp(5, 40);
     // Longer than it can take; it is ended when there are enough probes.
-    let load = Pgbench::seconds(&cluster, "postgres", 2, seconds * 100).start();
+    let load = Pgbench::seconds(&cluster, "postgres", clients(), seconds * 100).start();
     let began = Instant::now();
     let mut lags = Vec::new();
     for id in 1..=2000 {
@@ -185,7 +193,10 @@ pub fn lag(_: usize, size: u64, to: &mut Report) {
         lags.push(committed.elapsed().as_secs_f64() * 1000.0);
     }
     load.end();
-    let section = "from a commit to the map, under pgbench with two clients";
+    let section = &format!(
+        "from a commit to the map, under pgbench with {} clients",
+        clients()
+    );
     let at = |p: f64| summary(&[crate::stats::percentile(&lags, p)]);
     let subject = format!("{} commits", lags.len());
     to.rows
@@ -202,13 +213,14 @@ pub fn idle(_: usize, size: u64, to: &mut Report) {
     cluster.safe_psql("postgres", "CHECKPOINT");
     cluster.walker_wait();
     let pid = cluster.safe_psql("postgres", "SELECT pid FROM walker_status");
-    let read = |file: &str, name: &str| -> f64 {
-        let text = fs::read_to_string(format!("/proc/{pid}/{file}")).expect("the worker runs");
+    let read = |file: &str, name: &str| -> Option<f64> {
+        let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
         let line = text.lines().find(|line| line.starts_with(name));
         let value = line.and_then(|line| line.split(':').nth(1)?.trim().parse().ok());
-        value.unwrap_or_else(|| panic!("no {name} in {text}"))
+        Some(value.unwrap_or_else(|| panic!("no {name} in {text}")))
     };
-    let switches = || read("status", "voluntary_ctxt_switches");
+    let switches = || read("status", "voluntary_ctxt_switches").expect("the worker runs");
+    // Of another user's process not even root may know it everywhere.
     let reads = || read("io", "rchar");
     // The server writes one more record 15 seconds after the last, and the
     // worker looks more often for 5 seconds after that.
@@ -227,11 +239,9 @@ pub fn idle(_: usize, size: u64, to: &mut Report) {
     let woken = switches() - switches_before;
     add("wake-ups of the worker", "/s", woken, "≤ 1");
     // Reading a signal from its descriptor counts as 128 bytes.
-    add(
-        "bytes read by it, signals too",
-        "/s",
-        reads() - reads_before,
-        "",
-    );
+    match (reads_before, reads()) {
+        (Some(before), Some(now)) => add("bytes read by it, signals too", "/s", now - before, ""),
+        _ => eprintln!("what the worker reads cannot be known here"),
+    }
     add("CPU of it", "µs/s", (cpu - cpu_before) * 1e6, "");
 }

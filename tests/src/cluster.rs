@@ -320,14 +320,19 @@ impl Drop for Cluster {
         if self.postmaster_pid().is_some() {
             let _ = output(self.pg_ctl("stop").args(["-w", "-m", "immediate"]));
         }
-        if std::thread::panicking() {
-            let _ = fs::write(self.base.join(KEPT), "");
+        let failed = std::thread::panicking();
+        let keep = failed && crate::poll::env_number("WALKER_TEST_KEEP", 1) != 0;
+        if failed {
             eprintln!(
-                "---- end of the log of cluster \"{}\", which is kept in {} ----\n{}\n----",
+                "---- end of the log of cluster \"{}\", which {} {} ----\n{}\n----",
                 self.name,
+                if keep { "is kept in" } else { "was in" },
                 self.base.display(),
                 self.log_tail(env_lines()),
             );
+        }
+        if keep {
+            let _ = fs::write(self.base.join(KEPT), "");
         } else {
             directory::remove(&self.base);
         }

@@ -320,6 +320,16 @@ fn no_state_outlives_a_commit() {
 
 #[test]
 fn a_commit_that_waits_for_a_standby_is_counted_at_last() {
+    waits_for_a_standby(0);
+}
+
+/// They are not all asked about at once.
+#[test]
+fn so_is_one_of_thousands_that_are_undecided() {
+    waits_for_a_standby(2500);
+}
+
+fn waits_for_a_standby(subtransactions: u32) {
     let conf = "autovacuum = off
         checkpoint_timeout = '1h'";
     let cluster = Cluster::with_walker("waiting-commit", &[], conf);
@@ -331,6 +341,14 @@ fn a_commit_that_waits_for_a_standby_is_counted_at_last() {
     let mut oldest = Session::open(&cluster, "postgres");
     oldest.safe("BEGIN");
     oldest.safe("SELECT pg_current_xact_id()");
+    oldest.safe(&format!(
+        "DO $$ BEGIN FOR i IN 1..{subtransactions} LOOP
+             BEGIN INSERT INTO t VALUES (0); EXCEPTION WHEN division_by_zero THEN NULL; END;
+         END LOOP; END $$"
+    ));
+    // Behind those, so that a scan comes to them last.
+    let more = "INSERT INTO t SELECT g FROM generate_series(1001, 1010) AS g";
+    cluster.safe_psql("postgres", more);
     let wait_for = |standby: &str| {
         cluster.append_conf(&format!("synchronous_standby_names = '{standby}'"));
         cluster.reload();
@@ -340,7 +358,7 @@ fn a_commit_that_waits_for_a_standby_is_counted_at_last() {
     // The checkpointer tells those who commit; it looks before it begins.
     cluster.safe_psql("postgres", "CHECKPOINT");
     let mut deleter = Session::open(&cluster, "postgres");
-    deleter.send("DELETE FROM t WHERE g <= 10");
+    deleter.send("DELETE FROM t WHERE g > 1000");
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
     cluster.poll_query_until("postgres", waits, "1");
 
@@ -351,7 +369,8 @@ fn a_commit_that_waits_for_a_standby_is_counted_at_last() {
     let map = "SELECT sum(n_dead_tuples), bool_and(exact) FROM garbage_map('t')";
     cluster.poll_query_until("postgres", map, "0|t");
     let undecided = "SELECT pending_transactions FROM garbage_status";
-    assert_eq!(cluster.safe_psql("postgres", undecided), "1");
+    let expected = (subtransactions + 1).to_string();
+    assert_eq!(cluster.safe_psql("postgres", undecided), expected);
 
     // The one who writes records of running transactions.
     let pid = cluster.stop_waiting_background("background writer");

@@ -40,18 +40,18 @@ impl<S: Sink> Ledger<S> {
         oracle: &mut dyn Oracle,
     ) {
         // Else the next such record comes in 15 seconds.
-        if let Some(ended) = self.ended_of(oldest_running, usize::MAX, oracle) {
+        if let Some(ended) = self.ended_of(oldest_running, (0, usize::MAX), oracle) {
             self.settle_ended(ended.into_iter());
         }
     }
 
     /// The undecided transactions that have ended, as the server knows; only
-    /// those that precede `before`, if that is given, and no more than `most` are
-    /// asked about. `None` without memory.
+    /// those that precede `before`, if that is given; of these so many are passed over,
+    /// and then no more than `most` asked about. `None` without memory.
     pub fn ended_of(
         &self,
         before: Option<TransactionId>,
-        most: usize,
+        (pass, most): (usize, usize),
         oracle: &mut dyn Oracle,
     ) -> Option<Vec<(TransactionId, Outcome)>> {
         let mut ended = Vec::new();
@@ -59,6 +59,7 @@ impl<S: Sink> Ledger<S> {
         let xids = self.txs.xids();
         ended.extend(
             xids.filter(|&xid| before.is_none_or(|before| precedes(xid, before)))
+                .skip(pass)
                 .take(most)
                 .filter_map(|xid| Some((xid, Outcome::of(oracle.xid_status(xid))?))),
         );

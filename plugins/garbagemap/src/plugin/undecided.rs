@@ -8,7 +8,7 @@
 //! it is no longer one of them, but only if nobody runs for longer, and a server
 //! that does nothing else writes none.
 
-use super::oracle::{ServerOracle, oldest_running};
+use super::oracle::ServerOracle;
 use garbagemap_core::map::MapWriter;
 use garbagemap_core::{Ledger, Outcome};
 use pgrx::prelude::*;
@@ -17,13 +17,14 @@ use walker_plugin::wal::Lsn;
 
 /// How often the server is asked, while anything is undecided.
 const ASK: Duration = Duration::from_secs(1);
-/// About more of them it is not asked at once, and only about some that are older
-/// than all that run.
-const MOST: u64 = 1000;
+/// About more of them it is not asked at once, but about the next ones each time.
+const MOST: usize = 1000;
 
 /// What the server was asked.
 pub struct Undecided {
     asked: Instant,
+    /// About so many of them, beyond which it is asked next.
+    passed: usize,
     /// Those that had ended,
     ended: Vec<(u32, Outcome)>,
     /// the end of each in front of this position.
@@ -35,6 +36,7 @@ impl Undecided {
     pub fn new() -> Undecided {
         Undecided {
             asked: Instant::now(),
+            passed: 0,
             ended: Vec::new(),
             upto: Lsn(0),
         }
@@ -61,10 +63,13 @@ impl Undecided {
         if unsafe { pg_sys::RecoveryInProgress() } {
             return;
         }
-        let before = (undecided > MOST).then(|| oldest_running().into_inner());
+        if self.passed as u64 >= undecided {
+            self.passed = 0;
+        }
         self.ended = ledger
-            .ended_of(before, MOST as usize, &mut ServerOracle)
+            .ended_of(None, (self.passed, MOST), &mut ServerOracle)
             .unwrap_or_default();
+        self.passed += MOST;
         // Behind the answers: a transaction has written its end when it is no
         // longer running.
         // SAFETY: as above.

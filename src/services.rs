@@ -100,11 +100,12 @@ unsafe extern "C-unwind" fn log(elevel: c_int, plugin: *const c_char, message: *
     // SAFETY: the contract of WalkerServices::log.
     let (plugin, message) = unsafe { (text(plugin), c_str(message).to_string_lossy()) };
     // pgrx's own conversion does not know LOG and takes it for ERROR. An ERROR
-    // is not a log message: a plugin raises its own.
+    // is not a log message: a plugin raises its own. What the server calls COMMERROR, too, is
+    // a log message that no client gets, as all are in the worker.
     let level = match elevel {
         _ if elevel >= PgLogLevel::WARNING as c_int => PgLogLevel::WARNING,
-        _ if elevel == PgLogLevel::LOG as c_int => PgLogLevel::LOG,
         _ if elevel < PgLogLevel::LOG as c_int => PgLogLevel::DEBUG1,
+        _ if elevel <= PgLogLevel::LOG_SERVER_ONLY as c_int => PgLogLevel::LOG,
         _ => PgLogLevel::NOTICE,
     };
     let lsn = shared::control().map_or(0, |c| c.applied_lsn.load(Relaxed));

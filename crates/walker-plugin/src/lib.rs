@@ -37,6 +37,13 @@ pub use walker_wal as wal;
 pub use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 pub use pgrx::pg_sys::panic::ErrorReport;
 
+// The header files of a server say with which sizes it was built.
+const _: () = assert!(
+    pgrx::pg_sys::BLCKSZ as usize == walker_wal::BLCKSZ
+        && pgrx::pg_sys::XLOG_BLCKSZ as usize == walker_wal::lsn::XLOG_BLCKSZ,
+    "walker reads blocks and WAL pages of 8 kB only"
+);
+
 /// The major version of the server this build is for.
 pub const MAJOR: walker_wal::Major = {
     #[cfg(feature = "pg15")]

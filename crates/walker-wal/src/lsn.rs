@@ -3,8 +3,8 @@
 
 use crate::Lsn;
 
-/// Size of a WAL page (`XLOG_BLCKSZ`). Servers built with another one are
-/// refused when the worker starts.
+/// Size of a WAL page (`XLOG_BLCKSZ`). What is built for a server with another
+/// one does not compile (in `walker-plugin`, which has the server's header files).
 pub const XLOG_BLCKSZ: usize = 8192;
 /// `SizeOfXLogShortPHD`: header of a page.
 pub const SIZE_OF_XLOG_SHORT_PHD: usize = 24;

@@ -10,6 +10,27 @@ use pgrx::prelude::*;
 use walker_plugin::WalRecord;
 use walker_plugin::wal::Lsn;
 
+/// Has its context be the current one until it is dropped: also by an ERROR, after
+/// which that context may be the next that is deleted.
+struct Current(pg_sys::MemoryContext);
+
+impl Current {
+    /// # Safety
+    /// `context` must be a context, and the one that is current must outlive the
+    /// guard.
+    unsafe fn of(context: pg_sys::MemoryContext) -> Current {
+        // SAFETY: the caller's promise (MemoryContextSwitchTo in utils/palloc.h).
+        Current(unsafe { pg_sys::MemoryContextSwitchTo(context) })
+    }
+}
+
+impl Drop for Current {
+    fn drop(&mut self) {
+        // SAFETY: it was current, and is still there: the promise of `of`.
+        unsafe { pg_sys::MemoryContextSwitchTo(self.0) };
+    }
+}
+
 impl Reader {
     /// Stand before the first record that begins at or after `start`; where
     /// that is. What the reader allocates, it allocates in `context`.
@@ -23,10 +44,8 @@ impl Reader {
         // position and leaves the reader before the record it found; 0 means
         // that it found none. The context outlives the reader.
         let found = unsafe {
-            let old = pg_sys::MemoryContextSwitchTo(context);
-            let found = pg_sys::XLogFindNextRecord(state, start.0);
-            pg_sys::MemoryContextSwitchTo(old);
-            found
+            let _current = Current::of(context);
+            pg_sys::XLogFindNextRecord(state, start.0)
         };
         self.came_back();
         if found == 0 {
@@ -45,10 +64,8 @@ impl Reader {
         // SAFETY: the guarded binding of XLogReadRecord; a record stays valid
         // until the next read, as the context outlives the reader.
         let read = unsafe {
-            let old = pg_sys::MemoryContextSwitchTo(context);
-            let record = pg_sys::XLogReadRecord(state, message_to);
-            pg_sys::MemoryContextSwitchTo(old);
-            !record.is_null()
+            let _current = Current::of(context);
+            !pg_sys::XLogReadRecord(state, message_to).is_null()
         };
         self.came_back();
         if !read {

@@ -241,14 +241,14 @@ impl Worker<'_> {
     }
 
     /// Have all see what was read.
-    fn show(&mut self) {
+    pub(super) fn show(&mut self) {
         self.plugins.poll(self.reader.end());
         self.publish();
         self.shown = Instant::now();
     }
 
     /// Show what the last batches did.
-    pub(super) fn publish(&mut self) {
+    fn publish(&mut self) {
         let end = self.reader.end();
         let control = self.control;
         self.stats.publish(control);
@@ -314,6 +314,13 @@ impl Worker<'_> {
             format!("walker stopped at {}", self.reader.end())
         );
     }
+}
+
+/// Read the configuration again.
+fn read_configuration() {
+    // SAFETY: between two records, or before the first; errors in the file are only
+    // logged (ProcessConfigFile in utils/misc/guc-file.l).
+    unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
 }
 
 /// Count records from `start` on, or go on counting where the last process of

@@ -153,6 +153,8 @@ impl Worker<'_> {
         self.not_before = Lsn(0);
         self.needed = Lsn(0);
         self.no_trouble();
-        self.publish();
+        // What plugins show of the gap they show before anybody is told that the
+        // worker is behind it.
+        self.show();
     }
 }

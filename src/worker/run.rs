@@ -78,6 +78,10 @@ pub fn run(control: &Control) {
     // there again, nobody may believe they are.
     control.applied_lsn.store(0, Relaxed);
 
+    // Before libraries are loaded for a list that may not be the one any more.
+    if signals::reload_requested() {
+        read_configuration();
+    }
     let plugins = Plugins::start(control);
     let redo = redo_pointer();
     let start = plugins.start_lsn().unwrap_or(redo);
@@ -223,8 +227,7 @@ impl Worker<'_> {
             return false;
         }
         let before = (guc::plugins(), guc::slot_name());
-        // SAFETY: between two records; errors in the file are only logged.
-        unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
+        read_configuration();
         // Libraries cannot be unloaded: a new list needs a new process.
         (guc::plugins(), guc::slot_name()) != before
     }

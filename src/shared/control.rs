@@ -115,11 +115,12 @@ pub struct PluginStatus {
     pub errors: AtomicU64,
     /// The last error.
     pub last_error: Text<512>,
-    /// The record at which it happened.
+    /// The record, or the position, at which it happened.
     pub last_error_lsn: AtomicU64,
-    /// Failures in a row at `last_error_lsn`, or in one callback without a
-    /// record.
+    /// Failures in a row at `failed_lsn`, or in one callback without a record.
     pub failures: AtomicU32,
+    /// Where the last of them was.
+    pub failed_lsn: AtomicU64,
     /// The callback of the last failure.
     pub failed_callback: AtomicU32,
     /// Failures at any position, each soon after the worker had started.

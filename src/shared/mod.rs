@@ -10,7 +10,7 @@ mod control;
 mod text;
 
 pub use area::lend;
-pub use control::{Control, PluginState, RmgrStats, WorkerState};
+pub use control::{Control, PluginState, PluginStatus, RmgrStats, WorkerState};
 pub use text::Text;
 
 use core::sync::atomic::{AtomicPtr, Ordering};

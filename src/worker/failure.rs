@@ -171,7 +171,7 @@ fn count(control: &Control, running: &Running) {
         return;
     }
     let callback = running.callback as u32;
-    let same_lsn = plugin.last_error_lsn.swap(running.lsn.0, Relaxed) == running.lsn.0;
+    let same_lsn = plugin.failed_lsn.swap(running.lsn.0, Relaxed) == running.lsn.0;
     let same_callback = plugin.failed_callback.swap(callback, Relaxed) == callback;
     // Callbacks without a record are not tied to a position.
     let again = same_callback && (same_lsn || running.callback != Callback::Record);
@@ -206,6 +206,7 @@ fn remember(control: &Control, running: Option<&Running>, message: &str) -> Stri
     let at = match running {
         Some(running) => {
             if let Some(plugin) = control.plugins.get(running.plugin as usize) {
+                plugin.last_error_lsn.store(running.lsn.0, Relaxed);
                 control.set_text(&plugin.last_error, message);
             }
             describe(running)

@@ -3,7 +3,7 @@
 use crate::guc;
 use crate::plugin::current::{self, Callback};
 use crate::plugin::{LoadError, LoadedPlugin, load};
-use crate::shared::{Control, PluginState};
+use crate::shared::{Control, PluginState, PluginStatus};
 use crate::worker::watch;
 use core::sync::atomic::Ordering::Relaxed;
 use pgrx::prelude::*;
@@ -50,6 +50,15 @@ fn adopt_names(control: &Control, names: &[String]) {
     control.n_plugins.store(names.len() as u32, Relaxed);
 }
 
+/// Where a plugin failed so often.
+fn place(status: &PluginStatus) -> String {
+    match Callback::from_u32(status.failed_callback.load(Relaxed)) {
+        Callback::Record => format!("at {}", Lsn(status.failed_lsn.load(Relaxed))),
+        // Not at one position.
+        callback => format!("in a row in callback {}", callback.name()),
+    }
+}
+
 fn load_one(control: &Control, index: usize, name: &str) -> Option<LoadedPlugin> {
     let status = &control.plugins[index];
     let often = status.failures.load(Relaxed) >= MAX_FAILURES;
@@ -62,8 +71,7 @@ fn load_one(control: &Control, index: usize, name: &str) -> Option<LoadedPlugin>
             format!(
                 "walker plugin \"{name}\" failed {}, it is quarantined",
                 if often {
-                    let lsn = Lsn(status.last_error_lsn.load(Relaxed));
-                    format!("{MAX_FAILURES} times at {lsn}")
+                    format!("{MAX_FAILURES} times {}", place(status))
                 } else if short {
                     format!("{MAX_SHORTAGES} times in a row for lack of memory")
                 } else {
@@ -98,6 +106,7 @@ fn load_one(control: &Control, index: usize, name: &str) -> Option<LoadedPlugin>
         Err(error) => {
             let message = error.to_string();
             status.state.store(PluginState::LoadFailed as u32, Relaxed);
+            status.last_error_lsn.store(resume.0, Relaxed);
             control.set_text(&status.last_error, &message);
             ereport!(
                 WARNING,

@@ -111,7 +111,7 @@ impl Plugins {
             status.applied_lsn.store(seen, Relaxed);
             if status.failures.load(Relaxed) != 0
                 && status.failed_callback.load(Relaxed) == Callback::Record as u32
-                && status.last_error_lsn.load(Relaxed) < end.0
+                && status.failed_lsn.load(Relaxed) < end.0
             {
                 status.failures.store(0, Relaxed);
             }

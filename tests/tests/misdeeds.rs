@@ -208,6 +208,8 @@ fn the_third_failure_is_the_last() {
             &format!("Plugin \"{plugin}\", callback {callback}, LSN "),
             offset,
         );
+        let words = format!("\"{plugin}\" failed 3 times in a row in callback {callback}, it is");
+        cluster.wait_for_log(&words, offset);
     }
     psql_file(&cluster, "postgres", WORK);
     cluster.assert_counts_complete(&from);
@@ -377,6 +379,8 @@ fn a_leak_ends_the_worker_in_order() {
     }
     cluster.assert_counts_complete(&from);
     assert_eq!(cluster.plugin("misdeeds", "state, errors"), "running|4");
+    let last = "last_error ~ 'private memory', last_error_lsn IS NOT NULL";
+    assert_eq!(cluster.plugin("misdeeds", last), "t|t");
     assert_eq!(cluster.server_starts(), 1, "the server restarted");
 }
 

@@ -5,7 +5,7 @@
 //! next one resumes from durable state. The failure is counted at exit and not
 //! where it is caught, so that a FATAL or an `exit()` in a plugin counts too.
 
-use super::{resume, watch};
+use super::{resume, signals, watch};
 use crate::plugin::current::{self, Callback, Running};
 use crate::plugin::is_shortage;
 use crate::shared::{self, Control, WorkerState};
@@ -21,6 +21,8 @@ use walker_plugin::wal::Lsn;
 static FAILED: AtomicBool = AtomicBool::new(false);
 /// The process ends because memory could not be had.
 static SHORTAGE: AtomicBool = AtomicBool::new(false);
+/// It ends because it was asked to, in the middle of a callback.
+static ASKED: AtomicBool = AtomicBool::new(false);
 static STARTED: AtomicI64 = AtomicI64::new(0);
 /// Text of the FATAL that is ending the process.
 static LAST_WORDS: Mutex<Option<String>> = Mutex::new(None);
@@ -68,10 +70,11 @@ unsafe extern "C-unwind" fn name_the_plugin(edata: *mut pg_sys::ErrorData) {
     // stack; its texts live in ErrorContext, which is current.
     unsafe {
         if (*edata).elevel >= pg_sys::FATAL as c_int && !(*edata).message.is_null() {
-            SHORTAGE.store(
-                is_shortage(PgSqlErrorCode::from((*edata).sqlerrcode)),
-                Relaxed,
-            );
+            let code = PgSqlErrorCode::from((*edata).sqlerrcode);
+            SHORTAGE.store(is_shortage(code), Relaxed);
+            // What ProcessInterrupts (tcop/postgres.c) says behind `end_plugin`.
+            let asked = code == PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN && signals::terminated();
+            ASKED.store(asked, Relaxed);
             // Allocated before the lock is taken: if that fails, the exit
             // callback comes and takes it.
             let message = CStr::from_ptr((*edata).message).to_string_lossy();
@@ -154,6 +157,11 @@ fn count(control: &Control, running: &Running) {
         counter.store(before.saturating_add(1), Relaxed);
     };
     plugin.errors.fetch_add(1, Relaxed);
+    if ASKED.load(Relaxed) && running.callback != Callback::Record {
+        // Slow, with much state to read or a disk that does not answer. One that
+        // loops at a record would loop there again.
+        return;
+    }
     let calm = now() - STARTED.load(Relaxed) >= CALM;
     if running.callback == Callback::Memory {
         // It leaks: no record is to blame, and one restart in a while is in order.

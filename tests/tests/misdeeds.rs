@@ -384,6 +384,32 @@ fn a_leak_ends_the_worker_in_order() {
     assert_eq!(cluster.server_starts(), 1, "the server restarted");
 }
 
+/// Nor is one to blame for being slow that is ended while it starts.
+#[test]
+fn a_late_start_may_be_ended() {
+    let libraries = [Library::c("misdeeds")];
+    let (cluster, from) = cluster("ended", &libraries, "misdeeds, rmgr_counter", "");
+    cluster.walker_wait();
+    let late = cluster.data_dir().join("late");
+    std::fs::write(&late, "").expect("a file");
+    cluster.safe_psql("postgres", "SELECT walker_restart()");
+    let mut pid = 0;
+    // As often as it takes to be quarantined, and once more.
+    for ended in 1..=4 {
+        let busy = format!(
+            "SELECT busy_callback FROM walker_plugins, walker_status \
+             WHERE busy_since IS NOT NULL AND pid <> {pid}"
+        );
+        cluster.poll_query_until("postgres", &busy, "startup");
+        pid = cluster.worker_pid();
+        cluster.safe_psql("postgres", &format!("SELECT pg_terminate_backend({pid})"));
+        wait_for_errors(&cluster, "misdeeds", ended);
+    }
+    std::fs::remove_file(&late).expect("the file");
+    cluster.wait_for_plugin("misdeeds", "running");
+    cluster.assert_counts_complete(&from);
+}
+
 /// While a worker starts, nobody takes for the map what is being emptied and filled.
 #[test]
 fn a_late_start_is_no_map() {

@@ -3,8 +3,8 @@
 use super::required_control;
 use crate::plugin::current::Callback;
 use crate::reader::current_limit;
-use crate::rmgr;
 use crate::shared::{PluginState, WorkerState};
+use crate::{guc, rmgr};
 use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
@@ -126,8 +126,23 @@ fn walker_plugins() -> TableIterator<
     let busy_since = time(&control.running_since);
     let busy_plugin = control.running_plugin.load(Relaxed);
     let served = control.pid.load(Relaxed) != 0;
+    // No worker has said yet which plugins there are: it may never have been started.
+    let configured = control.configured();
+    let unnamed = match configured {
+        [] => guc::plugins(),
+        _ => Vec::new(),
+    };
+    let unnamed = unnamed.into_iter().map(|name| {
+        let state = match served {
+            true => PluginState::Unknown.name(),
+            false => WorkerState::NotRunning.name(),
+        };
+        (
+            name, state, None, None, None, None, None, 0, 0.0, 0, None, None, None, None, None,
+        )
+    });
     let rows: Vec<_> = (0u32..)
-        .zip(control.configured())
+        .zip(configured)
         .map(|(index, p)| {
             let busy = busy_since.filter(|_| index == busy_plugin);
             let abi = p.abi_version.load(Relaxed);
@@ -153,6 +168,7 @@ fn walker_plugins() -> TableIterator<
                 busy,
             )
         })
+        .chain(unnamed)
         .collect();
     TableIterator::new(rows)
 }

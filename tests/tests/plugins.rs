@@ -141,6 +141,25 @@ fn a_failed_init_keeps_no_lock() {
     }
 }
 
+/// What is configured is shown also where there is no room for a worker.
+#[test]
+fn without_a_worker_no_plugin_runs() {
+    let setup = Setup {
+        plugins: "second, first",
+        conf: "max_worker_processes = 0",
+        ..Setup::default()
+    };
+    let cluster = Cluster::with_plugins("unserved", &setup);
+    assert!(cluster.log_from(0).contains("too many background workers"));
+    let status = "SELECT state, pid IS NULL, restarts FROM walker_status";
+    assert_eq!(cluster.safe_psql("postgres", status), "not running|t|0");
+    let plugins = "SELECT name, state, applied_lsn IS NULL, records, errors FROM walker_plugins";
+    assert_eq!(
+        cluster.safe_psql("postgres", plugins),
+        "second|not running|t|0|0\nfirst|not running|t|0|0"
+    );
+}
+
 /// Records of the five resource managers of the original contract, as
 /// pg_waldump counts them over what a plugin has seen.
 fn five_rmgrs(cluster: &Cluster, plugin: &str) -> u64 {

@@ -27,6 +27,8 @@ const TIDY: Duration = Duration::from_secs(5);
 pub struct Slot {
     name: String,
     held: bool,
+    /// It was given up and is still there, which keeps WAL as if it were held.
+    given_up: bool,
     next_try: Option<Instant>,
     /// Why it could not be had, as last logged.
     complaint: String,
@@ -39,8 +41,8 @@ pub struct Slot {
     unnoted: bool,
     /// that this failed was said.
     said: bool,
-    /// When slots of before that could not be dropped, and what could not be
-    /// noted, are tried again.
+    /// When slots that could not be dropped, of before or our own, and what could
+    /// not be noted, are tried again.
     next_tidying: Option<Instant>,
 }
 
@@ -53,6 +55,7 @@ impl Slot {
         let mut slot = Slot {
             name: guc::slot_name(),
             held: false,
+            given_up: false,
             next_try: None,
             complaint: String::new(),
             passed: VecDeque::new(),
@@ -94,6 +97,7 @@ impl Slot {
             self.take(control);
             self.unnoted |= unnoted && self.held;
         }
+        self.drop_what_was_given_up(&mut left);
         for name in left {
             own::forget(&name);
             pgrx::log!("walker has dropped replication slot \"{name}\"");
@@ -101,8 +105,22 @@ impl Slot {
         self.note_it();
     }
 
+    /// However far behind the worker is: the slot is not moved on any more.
+    fn drop_what_was_given_up(&mut self, dropped: &mut Vec<String>) {
+        if !self.given_up {
+            return;
+        }
+        // Somebody may have dropped it meanwhile, and made one of his own.
+        if own::is_another(&self.name) {
+            self.given_up = false;
+        } else if !server::is_in_use(&self.name) && server::drop_slot(&self.name).is_ok() {
+            self.given_up = false;
+            dropped.push(self.name.clone());
+        }
+    }
+
     fn note_it(&mut self) {
-        let mut all_done = own::noted().iter().all(|left| *left == self.name);
+        let mut all_done = !self.given_up && own::noted().iter().all(|left| *left == self.name);
         if self.unnoted {
             match own::note(&self.name) {
                 Ok(()) => (self.unnoted, self.said) = (false, false),
@@ -118,7 +136,8 @@ impl Slot {
     }
 
     fn take(&mut self, control: &Control) {
-        if self.name.is_empty() || self.held {
+        // As it is it would keep the same WAL again.
+        if self.name.is_empty() || self.held || self.given_up {
             return;
         }
         match server::take_slot(&self.name) {
@@ -193,7 +212,7 @@ impl Slot {
 
     /// Drop the slot if it is no longer the configured one.
     pub fn leave_behind(&mut self, control: &Control) {
-        if self.held && self.name != guc::slot_name() {
+        if (self.held || self.given_up) && self.name != guc::slot_name() {
             drop_unconfigured(&self.name);
             self.lost(control);
         }
@@ -230,13 +249,10 @@ impl Slot {
             "More than walker.max_retained_wal; WAL that is removed before it was read will be \
              reported as a gap."
         );
-        self.drop_it(control);
-        self.next_try = Some(Instant::now() + RETRY);
-    }
-
-    fn drop_it(&mut self, control: &Control) {
-        drop_slot(&self.name);
+        self.given_up = !drop_slot(&self.name);
         self.lost(control);
+        self.next_try = Some(Instant::now() + RETRY);
+        self.note_it();
     }
 
     fn lost(&mut self, control: &Control) {
@@ -256,15 +272,17 @@ fn drop_unconfigured(name: &str) {
     drop_slot(name);
 }
 
-/// Drop a slot that this process or one before it held.
-fn drop_slot(name: &str) {
-    match server::drop_slot(name) {
+/// Drop a slot that this process or one before it held. Whether it is gone.
+fn drop_slot(name: &str) -> bool {
+    let dropped = server::drop_slot(name);
+    match &dropped {
         Ok(()) => own::forget(name),
         Err(why) => ereport!(
             WARNING,
             PgSqlErrorCode::ERRCODE_OBJECT_IN_USE,
             format!("walker could not drop replication slot \"{name}\""),
-            why
+            why.clone()
         ),
     }
+    dropped.is_ok()
 }

@@ -269,6 +269,41 @@ fn a_slot_never_retains_too_much() {
     assert_map_exact_and_known(&cluster, "postgres");
 }
 
+/// The server renames the directory of a slot before it removes it.
+#[test]
+fn a_slot_that_cannot_be_dropped_goes_later() {
+    if plain() {
+        return;
+    }
+    let conf = "walker.slot_name = 'stays'\nwalker.max_retained_wal = '16MB'";
+    let cluster = cluster("stays", conf);
+    let in_the_way = cluster.data_dir().join("pg_replslot/stays.tmp");
+    std::fs::create_dir_all(in_the_way.join("full")).expect("a directory");
+    let offset = cluster.log_offset();
+    while_it_sleeps(&cluster, 16);
+    // It looks at the slot once a second.
+    let asleep = "SELECT clock_timestamp() > caught_up_at + interval '1.5 s' FROM walker_status";
+    cluster.poll_query_until("postgres", asleep, "t");
+    wake(&cluster);
+    cluster.wait_for_log("walker could not drop replication slot \"stays\"", offset);
+    cluster.walker_wait();
+    let slots = "SELECT count(*) FROM pg_replication_slots";
+    assert_eq!(cluster.safe_psql("postgres", slots), "1");
+    assert_eq!(status(&cluster, "slot IS NULL"), "t");
+
+    std::fs::remove_dir_all(&in_the_way).expect("the directory");
+    cluster.poll_query_until("postgres", slots, "0");
+    // Not taken first, to be given up once more.
+    let log = cluster.log_from(offset);
+    assert_eq!(count(&log, "walker drops replication slot"), 1, "{log}");
+    assert_eq!(count(&log, "walker could not drop"), 1, "{log}");
+    cluster.safe_psql("postgres", "CHECKPOINT");
+    fill(&cluster, 1);
+    cluster.safe_psql("postgres", "CHECKPOINT");
+    assert!(wal_megabytes(&cluster) <= 8);
+    assert_map_exact(&cluster, "postgres");
+}
+
 #[test]
 fn an_invalidated_slot_is_made_anew() {
     if plain() {

@@ -1,6 +1,7 @@
 //! The background worker: a loop one can read in a minute.
 
 mod budget;
+mod call;
 mod durable;
 mod failure;
 mod flush;

@@ -1,7 +1,8 @@
 //! The worker's loop.
 
 use super::budget::Budget;
-use super::positions::{Plugins, call_context};
+use super::call::call_context;
+use super::positions::Plugins;
 use super::rate::Rate;
 use super::slot::Slot;
 use super::wait::Waiter;

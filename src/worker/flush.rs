@@ -57,7 +57,9 @@ impl Worker<'_> {
     /// A large state is written in parts, between which WAL is read.
     fn flush_plugins(&mut self, which: u32) {
         self.slot.passed(history::last_span());
-        self.plugins.flush(self.control, self.reader.end(), which);
+        // What was remembered before may be more than they have made durable, and
+        // if one fails now nobody remembers where the others were.
+        self.to_remember |= self.plugins.flush(self.control, self.reader.end(), which);
         self.release();
     }
 
@@ -83,6 +85,10 @@ impl Worker<'_> {
             self.flush_plugins(services::take_flush_wishes());
             rounds += 1;
         }
+        let once_more = self.to_remember;
         self.go_on_remembering(PATIENCE);
+        if once_more && !self.to_remember {
+            self.go_on_remembering(PATIENCE);
+        }
     }
 }

@@ -26,6 +26,10 @@ pub struct Plugins {
     pub positions: [u64; MAX_PLUGINS],
     /// By plugin index: it has no state of its own that says where it was.
     stateless: [bool; MAX_PLUGINS],
+    /// By plugin index: one without such a state that makes something durable all
+    /// the same goes on here after a crash, and not where it has got to; 0 until
+    /// that is known.
+    kept: [Option<u64>; MAX_PLUGINS],
     /// What the state file of the worker says.
     remembered: Remembered,
     /// Callbacks by resource manager ID.
@@ -41,6 +45,7 @@ impl Plugins {
             running,
             positions: [0; MAX_PLUGINS],
             stateless: [false; MAX_PLUGINS],
+            kept: [None; MAX_PLUGINS],
             remembered: Remembered::default(),
             table,
         };
@@ -76,6 +81,9 @@ impl Plugins {
                 None => RESUME,
             };
             self.stateless[*index as usize] = start == RESUME;
+            // What it has not made durable may have come long before this process.
+            self.kept[*index as usize] = (start == RESUME && callbacks.flush_cb.is_some())
+                .then(|| remembered.map_or(0, |lsn| lsn.0));
             // What is on the disk, whatever was shown before.
             let durable = match start {
                 RESUME => remembered.map_or(0, |lsn| lsn.0),
@@ -132,8 +140,10 @@ impl Plugins {
         }
     }
 
-    /// Let plugins make their state durable: `which` has a bit for each.
-    pub fn flush(&self, control: &Control, upto: Lsn, which: u32) {
+    /// Let plugins make their state durable: `which` has a bit for each. Whether
+    /// something else is to be remembered now.
+    pub fn flush(&mut self, control: &Control, upto: Lsn, which: u32) -> bool {
+        let mut moved = false;
         let wanted = |index: u32| which.checked_shr(index).unwrap_or(0) & 1 != 0;
         for (index, plugin) in self.running.iter().filter(|(i, _)| wanted(*i)) {
             let Some(flush) = plugin.callbacks.flush_cb else {
@@ -146,10 +156,16 @@ impl Plugins {
             }
             // SAFETY: as in `poll`.
             let durable = call(*index, Callback::Flush, upto, || unsafe { flush(upto.0) });
-            if durable != 0 {
-                status.durable_lsn.store(durable.min(upto.0), Relaxed);
+            let durable = (durable != 0).then(|| durable.min(upto.0));
+            if self.stateless[*index as usize] {
+                // From where it goes on our own state file says: see `remember`.
+                let before = std::mem::replace(&mut self.kept[*index as usize], durable);
+                moved |= before != durable;
+            } else if let Some(durable) = durable {
+                status.durable_lsn.store(durable, Relaxed);
             }
         }
+        moved
     }
 
     /// Remember where the plugins are that keep no state themselves. One that
@@ -166,8 +182,12 @@ impl Plugins {
             let runs = self.running.iter().any(|(i, _)| *i as usize == index);
             let position = match Lsn(status.applied_lsn.load(Relaxed)) {
                 _ if runs && !self.stateless[index] => continue,
+                _ if runs && self.kept[index] == Some(0) => continue,
                 // One whose position is ahead of the reader has seen more.
-                _ if runs => upto.max(Lsn(self.positions[index])),
+                _ if runs => {
+                    let seen = upto.max(Lsn(self.positions[index]));
+                    self.kept[index].map_or(seen, |kept| seen.min(Lsn(kept)))
+                }
                 lsn if lsn.is_valid() => lsn,
                 _ => match self.remembered.position(&name) {
                     Some(lsn) => lsn,
@@ -191,10 +211,11 @@ impl Plugins {
         let Some(durable) = self.remembered.durable(patience) else {
             return false;
         };
-        for (index, _) in &self.running {
-            if self.stateless[*index as usize] {
+        for (index, plugin) in &self.running {
+            let remembered = self.remembered.position(&plugin.name.to_string_lossy());
+            if let Some(lsn) = remembered.filter(|_| self.stateless[*index as usize]) {
                 let status = &control.plugins[*index as usize];
-                status.durable_lsn.store(durable.0, Relaxed);
+                status.durable_lsn.store(lsn.min(durable).0, Relaxed);
             }
         }
         true

@@ -4,6 +4,7 @@
 use std::time::Duration;
 use walker_tests::cluster::psql_file;
 use walker_tests::plugins::{Library, Setup};
+use walker_tests::poll::poll_until;
 use walker_tests::{Cluster, Mode, waldump};
 
 const WORK: &str = "CREATE TABLE t AS SELECT g AS a FROM generate_series(1, 1000) g;
@@ -139,6 +140,45 @@ fn a_failed_init_keeps_no_lock() {
         let error = cluster.plugin(name, "last_error");
         assert!(error.ends_with("misdeed: ERROR with a lock"), "{error}");
     }
+}
+
+/// Behind its last answer a plugin gets all records again after a crash, also one
+/// that leaves its position to walker.
+#[test]
+fn what_was_not_made_durable_comes_again() {
+    let setup = Setup {
+        libraries: &[Library::rmgr_counter(), Library::c("partial")],
+        plugins: "partial, rmgr_counter",
+        ..Setup::default()
+    };
+    let cluster = Cluster::with_plugins("partial", &setup);
+    let first = poll_until("its first state", || {
+        let durable = cluster.plugin("partial", "durable_lsn");
+        (!durable.is_empty()).then_some(durable)
+    });
+    for sql in [WORK, "DROP TABLE t"] {
+        psql_file(&cluster, "postgres", sql);
+        cluster.safe_psql("postgres", "CHECKPOINT");
+        let saved = "SELECT durable_lsn >= redo_lsn FROM walker_plugins, pg_control_checkpoint()
+                     WHERE name = 'rmgr_counter'";
+        cluster.poll_query_until("postgres", saved, "t");
+        assert_eq!(cluster.plugin("partial", "durable_lsn"), first);
+    }
+    cluster.stop(Mode::Immediate);
+    cluster.start();
+    cluster.wait_for_plugin("partial", "running");
+    assert_eq!(cluster.plugin("partial", "start_lsn"), first);
+    cluster.walker_wait();
+
+    // After a stop in order, too.
+    let second = poll_until("its second state", || {
+        let durable = cluster.plugin("partial", "durable_lsn");
+        (durable != first).then_some(durable)
+    });
+    cluster.restart();
+    cluster.wait_for_plugin("partial", "running");
+    assert_eq!(cluster.plugin("partial", "start_lsn"), second);
+    cluster.walker_wait();
 }
 
 /// What is configured is shown also where there is no room for a worker.

@@ -1,7 +1,8 @@
 //! From a name in `walker.plugins` to a filled callback table.
 //!
-//! The server checks the module magic, we check the ABI, and nothing of the
-//! plugin is called before both. Whatever is wrong stays with this plugin.
+//! The server checks the module magic before it calls the library's `_PG_init`, we
+//! check the ABI before the plugin is given a table. Whatever is wrong stays with
+//! this plugin.
 
 use crate::rmgr;
 use core::ffi::{CStr, c_void};

@@ -188,7 +188,7 @@ pub struct Control {
     state: AtomicU32,
     /// Worker processes started since the server started.
     pub starts: AtomicU64,
-    /// When the state last changed from or to a running process.
+    /// When this process began, or the last one ended.
     pub since: AtomicI64,
     /// Timeline the worker reads.
     pub timeline: AtomicU32,

@@ -2,6 +2,7 @@
 
 use walker_tests::cluster::signal;
 use walker_tests::oracle::{assert_map_exact, assert_map_exact_and_known};
+use walker_tests::plugins::Library;
 use walker_tests::poll::poll_until;
 use walker_tests::server::run;
 use walker_tests::walker::plain;
@@ -105,6 +106,31 @@ fn lost_wal_is_a_gap_that_heals() {
     cluster.walker_wait();
     assert_eq!(status(&cluster, "gaps"), "0");
     assert_map_exact_and_known(&cluster, "postgres");
+}
+
+/// What plugins show of a gap they show before the worker says that it is behind it.
+#[test]
+fn plugins_are_polled_behind_a_gap_first() {
+    if plain() {
+        return;
+    }
+    let cluster = cluster("polled", "");
+    cluster.build_libraries(&[Library::c("gaps")]);
+    cluster.append_conf(&format!(
+        "dynamic_library_path = '{}:$libdir'\nwalker.plugins = 'gaps, garbagemap'",
+        cluster.library_dir().display()
+    ));
+    cluster.reload();
+    cluster.wait_for_plugin("gaps", "running");
+    cluster.walker_wait();
+    let offset = cluster.log_offset();
+    while_it_sleeps(&cluster, 8);
+    wake(&cluster);
+    cluster.walker_wait();
+    let log = cluster.log_from(offset);
+    let in_time = "LOG:  walker plugin \"gaps\": polled in time";
+    assert_eq!(count(&log, in_time), 1, "{log}");
+    assert_map_exact(&cluster, "postgres");
 }
 
 /// With `wal_level = minimal` a table that was made is full before its WAL says

@@ -63,8 +63,8 @@ pub enum PluginState {
     Running = 1,
     /// Its library could not be used.
     LoadFailed = 2,
-    /// Failed too often; left out until `walker_restart()`, a new list or a new
-    /// start of the server.
+    /// Failed too often; left out until `walker_restart()`, a new list or, unless it
+    /// crashed, a new start of the server.
     Quarantined = 3,
 }
 
@@ -107,6 +107,9 @@ pub struct PluginStatus {
     pub applied_lsn: AtomicU64,
     /// Up to where its state is durable.
     pub durable_lsn: AtomicU64,
+    /// 1 if walker remembers its position, and that no further than the plugin's
+    /// `flush_cb` has said.
+    pub bounded: AtomicU64,
     /// Records delivered since the server started.
     pub records: AtomicU64,
     /// Nanoseconds in its callbacks, by sampling.
@@ -133,11 +136,12 @@ pub struct PluginStatus {
 
 impl PluginStatus {
     /// The numbers that belong to the plugin, whichever row it stands in.
-    fn numbers(&self) -> [&AtomicU64; 7] {
+    fn numbers(&self) -> [&AtomicU64; 8] {
         [
             &self.start_lsn,
             &self.applied_lsn,
             &self.durable_lsn,
+            &self.bounded,
             &self.records,
             &self.time_ns,
             &self.errors,
@@ -158,7 +162,7 @@ pub struct SavedStatus {
     /// The plugin's name.
     pub name: String,
     last_error: String,
-    numbers: [u64; 7],
+    numbers: [u64; 8],
 }
 
 /// Counters of one resource manager.
@@ -188,6 +192,8 @@ pub struct Control {
     state: AtomicU32,
     /// Worker processes started since the server started.
     pub starts: AtomicU64,
+    /// The next worker is to forget who crashed.
+    pub forgive_crashes: AtomicU32,
     /// When this process began, or the last one ended.
     pub since: AtomicI64,
     /// Timeline the worker reads.
@@ -307,7 +313,7 @@ impl Control {
 
     /// Make a row that of the named plugin: with what is known of it, or new.
     pub fn set_status(&self, row: &PluginStatus, name: &str, saved: Option<&SavedStatus>) {
-        let numbers = saved.map_or([0; 7], |s| s.numbers);
+        let numbers = saved.map_or([0; 8], |s| s.numbers);
         for (to, from) in row.numbers().into_iter().zip(numbers) {
             to.store(from, Relaxed);
         }

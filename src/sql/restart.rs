@@ -22,6 +22,7 @@ fn walker_restart() -> bool {
     for plugin in control.configured() {
         plugin.forgive();
     }
+    control.forgive_crashes.store(1, Relaxed);
     if control.pid.load(Relaxed) == 0 {
         return false;
     }

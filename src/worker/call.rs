@@ -1,6 +1,6 @@
 //! A call of a plugin's code: watched, guarded, its memory counted and given back.
 
-use super::watch;
+use super::{crash, watch};
 use crate::memory;
 use crate::plugin::current::Callback;
 use crate::shared;
@@ -34,6 +34,7 @@ pub(super) fn call<R>(plugin: u32, callback: Callback, lsn: Lsn, f: impl FnOnce(
     watch::leave();
     memory::after(plugin, before);
     worked(plugin, callback);
+    crash::came_back(plugin, callback);
     result
 }
 

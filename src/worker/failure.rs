@@ -30,6 +30,11 @@ static LAST_WORDS: Mutex<Option<String>> = Mutex::new(None);
 /// Two failures with less than this between start and failure are a streak.
 const CALM: i64 = 60 * 1_000_000;
 
+/// Whether this process has run for longer.
+pub fn is_calm() -> bool {
+    now() - STARTED.load(Relaxed) >= CALM
+}
+
 /// Clean up the status when the process ends, however it ends.
 pub fn watch_exit() {
     STARTED.store(now(), Relaxed);
@@ -162,7 +167,7 @@ fn count(control: &Control, running: &Running) {
         // loops at a record would loop there again.
         return;
     }
-    let calm = now() - STARTED.load(Relaxed) >= CALM;
+    let calm = is_calm();
     if running.callback == Callback::Memory {
         // It leaks: no record is to blame, and one restart in a while is in order.
         more(&plugin.streak, !calm);

@@ -4,6 +4,7 @@ use crate::guc;
 use crate::plugin::current::{self, Callback};
 use crate::plugin::{LoadError, LoadedPlugin, load};
 use crate::shared::{Control, PluginState, PluginStatus};
+use crate::worker::crash::{self, Crash, MAX_CRASHES};
 use crate::worker::watch;
 use core::sync::atomic::Ordering::Relaxed;
 use pgrx::prelude::*;
@@ -22,9 +23,16 @@ const MAX_SHORTAGES: u32 = 100;
 pub(super) fn load_all(control: &Control) -> Vec<(u32, LoadedPlugin)> {
     let names = guc::plugins();
     adopt_names(control, &names);
+    if control.forgive_crashes.swap(0, Relaxed) != 0 {
+        crash::forget();
+    }
+    let crashes = crash::noted();
+    if control.starts.load(Relaxed) == 1 {
+        crash::show(control, &crashes);
+    }
     let mut loaded = Vec::new();
     for (index, name) in names.iter().enumerate() {
-        if let Some(plugin) = load_one(control, index, name) {
+        if let Some(plugin) = load_one(control, index, name, &crashes) {
             loaded.push((index as u32, plugin));
         }
     }
@@ -38,6 +46,9 @@ fn adopt_names(control: &Control, names: &[String]) {
     let old = control.save_status();
     if !old.iter().map(|s| &s.name).eq(names) {
         // A new list is a new try, too.
+        if !old.is_empty() {
+            crash::forget();
+        }
         for (row, name) in control.plugins.iter().zip(names) {
             let saved = old.iter().find(|s| s.name == *name);
             control.set_status(row, name, saved);
@@ -59,23 +70,31 @@ fn place(status: &PluginStatus) -> String {
     }
 }
 
-fn load_one(control: &Control, index: usize, name: &str) -> Option<LoadedPlugin> {
+fn load_one(
+    control: &Control,
+    index: usize,
+    name: &str,
+    crashes: &[Crash],
+) -> Option<LoadedPlugin> {
     let status = &control.plugins[index];
     let often = status.failures.load(Relaxed) >= MAX_FAILURES;
     let short = status.shortages.load(Relaxed) >= MAX_SHORTAGES;
-    if often || short || status.streak.load(Relaxed) >= MAX_STREAK {
+    let crashed = crash::is_left_out(name, crashes);
+    if crashed || often || short || status.streak.load(Relaxed) >= MAX_STREAK {
         status.state.store(PluginState::Quarantined as u32, Relaxed);
         ereport!(
             WARNING,
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             format!(
-                "walker plugin \"{name}\" failed {}, it is quarantined",
-                if often {
-                    format!("{MAX_FAILURES} times {}", place(status))
+                "walker plugin \"{name}\" {}, it is quarantined",
+                if crashed {
+                    format!("crashed the server {MAX_CRASHES} times")
+                } else if often {
+                    format!("failed {MAX_FAILURES} times {}", place(status))
                 } else if short {
-                    format!("{MAX_SHORTAGES} times in a row for lack of memory")
+                    format!("failed {MAX_SHORTAGES} times in a row for lack of memory")
                 } else {
-                    format!("{MAX_STREAK} times in a row")
+                    format!("failed {MAX_STREAK} times in a row")
                 }
             ),
             "The other plugins go on. SELECT walker_restart() lifts the quarantine."

@@ -2,6 +2,7 @@
 
 mod budget;
 mod call;
+mod crash;
 mod durable;
 mod failure;
 mod flush;
@@ -140,6 +141,7 @@ pub extern "C-unwind" fn walker_main(_arg: pg_sys::Datum) {
         );
     };
     failure::watch_exit();
+    crash::install();
     watch::init();
     // Nothing of the control block is left half-changed by an unwind: it is
     // numbers.

@@ -2,6 +2,7 @@
 
 use super::budget::Budget;
 use super::call::call_context;
+use super::crash;
 use super::positions::Plugins;
 use super::rate::Rate;
 use super::slot::Slot;
@@ -140,6 +141,7 @@ impl Worker<'_> {
         if self.looked.elapsed() >= LOOK {
             self.looked = Instant::now();
             self.slot.check(self.control, self.reader.end(), limit.lsn);
+            crash::forget_if_calm(self.control);
         }
         if limit.lsn <= self.reader.end() || limit.lsn < self.not_before {
             self.idle(limit);

@@ -14,7 +14,18 @@ _PG_init(void)
 #ifdef FATAL_IN_PG_INIT
 	elog(FATAL, "misdeed: FATAL in _PG_init");
 #endif
+#ifdef CRASH_IN_PG_INIT
+	*(volatile int *) NULL = 1;
+#endif
 }
+
+#ifdef CRASH_IN_STARTUP
+static void
+startup(void)
+{
+	*(volatile int *) NULL = 1;
+}
+#endif
 
 #ifdef ERROR_IN_STARTUP
 static void
@@ -43,7 +54,7 @@ _PG_walker_plugin_init(WalkerCallbacks *cb)
 		elog(ERROR, "misdeed: somebody has kept the lock");
 	elog(ERROR, "misdeed: ERROR with a lock");
 #endif
-#ifdef ERROR_IN_STARTUP
+#if defined(ERROR_IN_STARTUP) || defined(CRASH_IN_STARTUP)
 	cb->startup_cb = startup;
 #endif
 #ifdef ERROR_IN_POLL

@@ -87,6 +87,34 @@ overstay(void)
 		pg_usleep(1000);
 }
 
+/* Until there is no stack left: in fact there is no end, which the compiler may not see. */
+static volatile int endless = 1;
+
+static int
+recurse(int depth)
+{
+	volatile char frame[1024];
+
+	frame[depth % 1024] = depth;
+	return endless ? recurse(depth + 1) + frame[depth % 7] : depth;
+}
+
+/* Every time, unless there is such a file in the data directory. */
+static void
+crash(const char *by)
+{
+	if (access("harmless", F_OK) == 0)
+		return;
+	if (strcmp(by, "a store") == 0)
+		*(volatile int *) NULL = 1;
+	else if (strcmp(by, "abort") == 0)
+		abort();
+	else if (strcmp(by, "PANIC") == 0)
+		elog(PANIC, "misdeed: PANIC in a record");
+	else
+		recurse(0);
+}
+
 static void
 misdeed(const char *what)
 {
@@ -110,6 +138,8 @@ misdeed(const char *what)
 		exit(0);
 	else if (strcmp(what, "exit 3") == 0)
 		exit(3);
+	else if (strncmp(what, "crash by ", 9) == 0)
+		crash(what + 9);
 	else if (strcmp(what, "huge") == 0)
 		palloc(MaxAllocSize + (Size) 1);
 	else if (strcmp(what, "warning") == 0)

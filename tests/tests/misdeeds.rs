@@ -225,6 +225,97 @@ fn the_third_failure_is_the_last() {
     assert_eq!(cluster.server_starts(), 1, "the server restarted");
 }
 
+/// A crash takes all sessions with it, and what shared memory has of failures.
+#[test]
+fn the_second_crash_is_the_last() {
+    if plain() {
+        return;
+    }
+    for (by, signal) in [
+        ("a store", 11),
+        ("abort", 6),
+        ("PANIC", 6),
+        ("recursion", 11),
+    ] {
+        let libraries = [Library::c("misdeeds")];
+        let conf = "restart_after_crash = on";
+        let (cluster, _) = cluster("crashes", &libraries, "misdeeds, garbagemap", conf);
+        cluster.safe_psql(
+            "postgres",
+            "CREATE EXTENSION garbagemap; CREATE TABLE t AS SELECT 1 AS a",
+        );
+        cluster.walker_wait();
+        let offset = cluster.log_offset();
+        // Whose session may end before it has the answer.
+        let message = format!("SELECT pg_logical_emit_message(true, 'misdeed', '1 crash by {by}')");
+        let _ = cluster.connect("postgres").batch_execute(&message);
+        let last = "\"misdeeds\" crashed the server 2 times, it is quarantined";
+        cluster.wait_for_log(last, offset);
+        cluster.wait_for_log("walker started at", offset);
+        let log = cluster.log_from(offset);
+        assert_eq!(log.matches("reinitializing").count(), 2, "{by}: {log}");
+
+        cluster.wait_for_plugin("misdeeds", "quarantined");
+        let error = cluster.plugin("misdeeds", "errors, last_error");
+        let expected = format!("2|it crashed the server: signal {signal} in callback record at ");
+        assert!(error.starts_with(&expected), "{by}: {error}");
+        // The other has missed nothing.
+        cluster.safe_psql("postgres", "DELETE FROM t");
+        cluster.walker_wait();
+        let map = "SELECT n_dead_tuples, exact FROM garbage_map('t')";
+        assert_eq!(cluster.safe_psql("postgres", map), "1|t");
+        // Nor does another start of the server try it.
+        cluster.restart();
+        cluster.wait_for_plugin("misdeeds", "quarantined");
+
+        std::fs::write(cluster.data_dir().join("harmless"), "").expect("a file");
+        cluster.safe_psql("postgres", "SELECT walker_restart()");
+        cluster.wait_for_plugin("misdeeds", "running");
+        cluster.walker_wait();
+        assert!(!cluster.data_dir().join("pg_walker/crashes").exists());
+    }
+}
+
+/// Before anything was saved, by this plugin or another: at the first start of all.
+#[test]
+fn so_it_is_before_the_first_record() {
+    for (flag, callback) in [
+        ("CRASH_IN_PG_INIT", "init"),
+        ("CRASH_IN_STARTUP", "startup"),
+    ] {
+        let libraries = [Library::c_as("bad_start", "fails_early", &[flag])];
+        let conf = "restart_after_crash = on";
+        let (cluster, _) = cluster("crashes-early", &libraries, "rmgr_counter", conf);
+        let state = cluster.data_dir().join("pg_walker");
+        cluster.stop(Mode::Fast);
+        std::fs::remove_dir_all(&state).expect("pg_walker");
+        cluster.append_conf("walker.plugins = 'bad_start, rmgr_counter'");
+        let offset = cluster.log_offset();
+        cluster.start();
+        let last = "\"bad_start\" crashed the server 2 times, it is quarantined";
+        cluster.wait_for_log(last, offset);
+        cluster.wait_for_log("walker started at", offset);
+        cluster.wait_for_plugin("bad_start", "quarantined");
+        let error = cluster.plugin("bad_start", "last_error");
+        let expected = format!("it crashed the server: signal 11 in callback {callback} at ");
+        assert!(error.starts_with(&expected), "{error}");
+        cluster.walker_wait();
+
+        // A copy knows nothing of it: it may have another library.
+        cluster.stop(Mode::Fast);
+        let copy = cluster.path("copy");
+        std::fs::rename(&state, &copy).expect("pg_walker");
+        std::fs::create_dir(&state).expect("pg_walker");
+        std::fs::rename(copy.join("crashes"), state.join("crashes")).expect("the notes");
+        cluster.server.give(&state);
+        let offset = cluster.log_offset();
+        cluster.start();
+        cluster.wait_for_log(last, offset);
+        let log = cluster.log_from(offset);
+        assert_eq!(log.matches("reinitializing").count(), 2, "{log}");
+    }
+}
+
 #[test]
 fn one_that_fails_at_every_record_is_left_out() {
     let libraries = [Library::c_as("misdeeds", "misdeeds", &["AT_EVERY_RECORD"])];

@@ -16,7 +16,7 @@ mod polite;
 mod publish;
 
 use crate::services::services;
-pub use new::NewState;
+pub use new::{NewState, make_directory};
 use pgrx::pg_sys;
 pub use polite::Polite;
 pub use publish::SealedState;

@@ -101,7 +101,8 @@ pub(super) fn is_last(upto: Lsn) -> bool {
     last_record().is_some_and(|last| last.end_lsn == upto.0)
 }
 
-pub(super) fn make_directory() -> io::Result<()> {
+/// Make the directory of the state files, if it is not there.
+pub fn make_directory() -> io::Result<()> {
     // SAFETY: set once when the data directory was opened (common/file_perm.c).
     let mode = unsafe { pg_dir_create_mode } as u32;
     match DirBuilder::new().mode(mode).create(DIRECTORY) {

@@ -101,7 +101,8 @@ typedef struct WalkerCallbacks
 	/*
 	 * Make your state durable; all WAL up to 'upto' has been delivered.
 	 * Return the position up to which the state is durable now, or
-	 * InvalidXLogRecPtr if there is no state.
+	 * InvalidXLogRecPtr if there is no state: nothing of it is needed again. A
+	 * state that is not durable yet is still the one before: return its position.
 	 */
 	WalkerFlush_cb flush_cb;
 

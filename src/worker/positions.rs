@@ -84,6 +84,8 @@ impl Plugins {
             // What it has not made durable may have come long before this process.
             self.kept[*index as usize] = (start == RESUME && callbacks.flush_cb.is_some())
                 .then(|| remembered.map_or(0, |lsn| lsn.0));
+            let bounded = self.kept[*index as usize].is_some();
+            status.bounded.store(bounded.into(), Relaxed);
             // What is on the disk, whatever was shown before.
             let durable = match start {
                 RESUME => remembered.map_or(0, |lsn| lsn.0),
@@ -158,6 +160,7 @@ impl Plugins {
             let durable = call(*index, Callback::Flush, upto, || unsafe { flush(upto.0) });
             let durable = (durable != 0).then(|| durable.min(upto.0));
             if self.stateless[*index as usize] {
+                status.bounded.store(durable.is_some().into(), Relaxed);
                 // From where it goes on our own state file says: see `remember`.
                 let before = std::mem::replace(&mut self.kept[*index as usize], durable);
                 moved |= before != durable;
@@ -187,6 +190,12 @@ impl Plugins {
                 _ if runs => {
                     let seen = upto.max(Lsn(self.positions[index]));
                     self.kept[index].map_or(seen, |kept| seen.min(Lsn(kept)))
+                }
+                lsn if lsn.is_valid() && status.bounded.load(Relaxed) != 0 => {
+                    // It was given more than it has made durable.
+                    self.remembered
+                        .position(&name)
+                        .map_or(lsn, |to| to.min(lsn))
                 }
                 lsn if lsn.is_valid() => lsn,
                 _ => match self.remembered.position(&name) {

@@ -14,13 +14,14 @@ use crate::shared::Control;
 use core::ffi::{c_int, c_void};
 use core::fmt;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Mutex;
 use std::time::UNIX_EPOCH;
-use walker_plugin::state::{DIRECTORY, make_directory, new_file};
+use walker_plugin::state::{DIRECTORY, is_shortage, make_directory, new_file};
 use walker_plugin::wal::Lsn;
 
 /// In the data directory, where every process of the server works.
@@ -196,13 +197,34 @@ fn path() -> &'static str {
 pub(super) fn noted() -> Vec<Crash> {
     let mut text = Vec::new();
     let file = File::open(path());
-    let _ = file.and_then(|file| file.take(MOST).read_to_end(&mut text));
+    match file.and_then(|file| file.take(MOST).read_to_end(&mut text)) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => complain(&e),
+        _ => {}
+    }
     let text = String::from_utf8_lossy(&text);
     let crashes: Vec<Crash> = text.lines().filter_map(parse).collect();
     if let Ok(mut known) = KNOWN.lock() {
         known.clone_from(&crashes);
     }
     crashes
+}
+
+/// The notes cannot be read. For want of a descriptor, or memory, that is no reason to
+/// go on without.
+fn complain(e: &io::Error) {
+    let short = is_shortage(e);
+    let report = ErrorReport::new(
+        match short {
+            true => PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
+            false => PgSqlErrorCode::ERRCODE_IO_ERROR,
+        },
+        format!("walker could not read file \"{}\": {e}", path()),
+        "walker",
+    );
+    report.report(match short {
+        true => PgLogLevel::ERROR,
+        false => PgLogLevel::WARNING,
+    });
 }
 
 fn parse(line: &str) -> Option<Crash> {

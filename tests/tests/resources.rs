@@ -174,10 +174,15 @@ fn no_descriptor() {
     assert_eq!(log.matches("walker could not read WAL").count(), 1, "{log}");
 
     // State that cannot be opened for want of a descriptor is still good, and
-    // so is one that cannot be proven.
+    // so is one that cannot be proven; and who has crashed is asked first.
     for (what, nth, words) in [
-        (What::Open, 1, "could not read its state file: Too many"),
-        (What::Open, 2, "could not read the state file: Too many"),
+        (
+            What::Open,
+            1,
+            "could not read file \"pg_walker/crashes\": Too many",
+        ),
+        (What::Open, 2, "could not read its state file: Too many"),
+        (What::Open, 3, "could not read the state file: Too many"),
         (What::OpenWal, 1, "could not read WAL at "),
         (What::OpenWal, 2, "could not read WAL at "),
     ] {

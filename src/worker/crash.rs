@@ -18,7 +18,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::sync::Mutex;
 use std::time::UNIX_EPOCH;
 use walker_plugin::state::{DIRECTORY, is_shortage, make_directory, new_file};
@@ -40,9 +40,9 @@ pub(super) const MAX_CRASHES: usize = 2;
 static PLACE: AtomicU64 = AtomicU64::new(0);
 /// The mode the server gives its files.
 static MODE: AtomicU32 = AtomicU32::new(0o600);
-/// Callbacks without a record that came back in this process: of each plugin a bit
-/// for each.
-static CAME_BACK: [AtomicU32; MAX_PLUGINS] = [const { AtomicU32::new(0) }; MAX_PLUGINS];
+/// Plugins, a bit for each, whose `flush_cb` came back in this process.
+static FLUSHED: AtomicU32 = AtomicU32::new(0);
+const _: () = assert!(MAX_PLUGINS <= u32::BITS as usize);
 /// What this process knows to be noted.
 static KNOWN: Mutex<Vec<Crash>> = Mutex::new(Vec::new());
 
@@ -140,8 +140,13 @@ unsafe extern "C" fn note(signal: c_int, info: *mut libc::siginfo_t, _context: *
             && let Some(running) = current::running()
             && line.of(signal, &running).is_ok()
         {
-            let flags = libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT | libc::O_NOFOLLOW;
-            let file = libc::open(NOTES.as_ptr(), flags | libc::O_CLOEXEC, MODE.load(Relaxed));
+            let flags = libc::O_WRONLY
+                | libc::O_APPEND
+                | libc::O_CREAT
+                | libc::O_CLOEXEC
+                | libc::O_NOFOLLOW
+                | libc::O_NONBLOCK;
+            let file = libc::open(NOTES.as_ptr(), flags, MODE.load(Relaxed));
             if file >= 0 {
                 libc::write(file, line.bytes.as_ptr().cast(), line.len);
                 libc::close(file);
@@ -196,7 +201,9 @@ fn path() -> &'static str {
 /// directory, is passed over.
 pub(super) fn noted() -> Vec<Crash> {
     let mut text = Vec::new();
-    let file = File::open(path());
+    // What is no plain file must neither be followed nor waited for.
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = File::options().read(true).custom_flags(flags).open(path());
     match file.and_then(|file| file.take(MOST).read_to_end(&mut text)) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => complain(&e),
         _ => {}
@@ -244,15 +251,18 @@ fn parse(line: &str) -> Option<Crash> {
     })
 }
 
-/// A callback without a record came back.
+/// A callback came back.
 #[inline]
 pub(super) fn came_back(plugin: u32, callback: Callback) {
-    if let Some(bits) = CAME_BACK.get(plugin as usize) {
-        bits.store(bits.load(Relaxed) | 1 << callback as u32, Relaxed);
+    if callback == Callback::Flush {
+        let flushed = FLUSHED.load(Relaxed) | 1u32.checked_shl(plugin).unwrap_or(0);
+        FLUSHED.store(flushed, Relaxed);
     }
 }
 
-/// Whether a plugin that is not left out is over what it crashed at.
+/// Whether a plugin that is not left out is over what it crashed at, in a worker that
+/// has run for a minute. Neither a record nor a checkpoint need have come by then;
+/// what else there is has, or would have.
 fn is_over(control: &Control, crash: &Crash) -> bool {
     let mut rows = control.configured().iter();
     let Some(index) = rows.position(|row| control.text(&row.name) == crash.name) else {
@@ -260,7 +270,8 @@ fn is_over(control: &Control, crash: &Crash) -> bool {
     };
     match crash.callback {
         Callback::Record => Lsn(control.plugins[index].applied_lsn.load(Relaxed)) > crash.lsn,
-        callback => CAME_BACK[index].load(Relaxed) & 1 << callback as u32 != 0,
+        Callback::Flush => FLUSHED.load(Relaxed) >> index & 1 != 0,
+        _ => true,
     }
 }
 

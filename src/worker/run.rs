@@ -80,10 +80,6 @@ pub fn run(control: &Control) {
     // there again, nobody may believe they are.
     control.applied_lsn.store(0, Relaxed);
 
-    // Before libraries are loaded for a list that may not be the one any more.
-    if signals::reload_requested() {
-        read_configuration();
-    }
     let plugins = Plugins::start(control);
     let redo = redo_pointer();
     let start = plugins.start_lsn().unwrap_or(redo);
@@ -230,7 +226,8 @@ impl Worker<'_> {
             return false;
         }
         let before = (guc::plugins(), guc::slot_name());
-        read_configuration();
+        // SAFETY: between two records; errors in the file are only logged.
+        unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
         // Libraries cannot be unloaded: a new list needs a new process.
         (guc::plugins(), guc::slot_name()) != before
     }
@@ -320,13 +317,6 @@ impl Worker<'_> {
             format!("walker stopped at {}", self.reader.end())
         );
     }
-}
-
-/// Read the configuration again.
-fn read_configuration() {
-    // SAFETY: between two records, or before the first; errors in the file are only
-    // logged (ProcessConfigFile in utils/misc/guc-file.l).
-    unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
 }
 
 /// Count records from `start` on, or go on counting where the last process of

@@ -18,9 +18,7 @@ const SIGTERM: i32 = 15;
 /// SIGTERM has come.
 static TERMINATED: AtomicBool = AtomicBool::new(false);
 
-/// Install the handlers and let signals in. A reload counts as asked for: up to
-/// here SIGHUP was ignored (BackgroundWorkerMain in postmaster/bgworker.c), and the
-/// settings are those that the postmaster had when it made this process.
+/// Install the handlers and let signals in.
 pub fn install() {
     // SAFETY: both handlers only set flags and latches. SIGUSR1 stays what
     // the postmaster made it, procsignal_sigusr1_handler: barriers need it.
@@ -31,7 +29,6 @@ pub fn install() {
         compat::pqsignal(SIGHUP, raw::SignalHandlerForConfigReload);
         compat::pqsignal(SIGTERM, terminate);
         compat::pqsignal(10, raw::procsignal_sigusr1_handler);
-        (&raw mut pg_sys::ConfigReloadPending).write_volatile(1);
         pg_sys::BackgroundWorkerUnblockSignals();
     }
 }

@@ -73,21 +73,6 @@ fn the_limit_of_memory_follows_the_configuration() {
     cluster.poll_query_until("postgres", limit, "300|0");
 }
 
-/// Up to the moment when it can take signals a reload passes a new worker by.
-#[test]
-fn a_new_worker_reads_the_configuration() {
-    if plain() {
-        return;
-    }
-    let cluster = cluster("reload", "walker.restart_interval = 0");
-    // As if it had been told before that.
-    cluster.append_conf("garbagemap.max_memory = '300MB'");
-    cluster.safe_psql("postgres", "SELECT walker_restart()");
-    let limit = "SELECT memory_limit / 1024 / 1024, (SELECT restarts FROM walker_status) \
-                 FROM garbage_status";
-    cluster.poll_query_until("postgres", limit, "300|1");
-}
-
 /// What cancels a query has none to cancel in the worker.
 #[test]
 fn a_worker_that_is_cancelled_stays() {

@@ -12,7 +12,7 @@ use crate::guc::{self, MAX_PLUGINS};
 use crate::plugin::current::{self, Callback, Running};
 use crate::shared::Control;
 use core::ffi::{c_int, c_void};
-use core::fmt;
+use core::fmt::{self, Write as _};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -64,7 +64,44 @@ pub(super) struct Crash {
     pub signal: u32,
 }
 
+/// A crash as its line in the file says it: see `parse`.
+struct Note<'a> {
+    signal: u32,
+    callback: Callback,
+    lsn: Lsn,
+    name: &'a str,
+}
+
+impl Note<'_> {
+    /// In a signal handler: takes no memory.
+    fn of(signal: c_int, running: &Running) -> Note<'static> {
+        Note {
+            signal: signal.unsigned_abs(),
+            callback: running.callback,
+            lsn: running.lsn,
+            name: current::name(running.plugin),
+        }
+    }
+}
+
+impl fmt::Display for Note<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (place, callback) = (PLACE.load(Relaxed), self.callback as u32);
+        let (signal, lsn, name) = (self.signal, self.lsn.0, self.name);
+        write!(f, "{place:X} {signal} {callback} {lsn:X} {name}")
+    }
+}
+
 impl Crash {
+    fn note(&self) -> Note<'_> {
+        Note {
+            signal: self.signal,
+            callback: self.callback,
+            lsn: self.lsn,
+            name: &self.name,
+        }
+    }
+
     /// "signal 11 in callback record at 0/1234"
     pub(super) fn describe(&self) -> String {
         let (signal, callback) = (self.signal, self.callback.name());
@@ -138,7 +175,7 @@ unsafe extern "C" fn note(signal: c_int, info: *mut libc::siginfo_t, _context: *
         if by_us
             && libc::getpid() == libc::gettid()
             && let Some(running) = current::running()
-            && line.of(signal, &running).is_ok()
+            && writeln!(line, "{}", Note::of(signal, &running)).is_ok()
         {
             let flags = libc::O_WRONLY
                 | libc::O_APPEND
@@ -171,15 +208,6 @@ impl Default for Line {
             bytes: [0; 256],
             len: 0,
         }
-    }
-}
-
-impl Line {
-    fn of(&mut self, signal: c_int, running: &Running) -> fmt::Result {
-        let (place, callback) = (PLACE.load(Relaxed), running.callback as u32);
-        let (lsn, name) = (running.lsn.0, current::name(running.plugin));
-        let text = format_args!("{place:X} {signal} {callback} {lsn:X} {name}\n");
-        fmt::Write::write_fmt(self, text)
     }
 }
 
@@ -312,11 +340,8 @@ fn replace(crashes: &[Crash]) -> io::Result<()> {
         return fs::remove_file(path());
     }
     let (mut file, new) = new_file(NEW_NOTES)?;
-    let place = PLACE.load(Relaxed);
     for crash in crashes {
-        let (signal, callback) = (crash.signal, crash.callback as u32);
-        let (lsn, name) = (crash.lsn.0, &crash.name);
-        writeln!(file, "{place:X} {signal} {callback} {lsn:X} {name}")?;
+        writeln!(file, "{}", crash.note())?;
     }
     fs::rename(new, path())
 }
